@@ -1,0 +1,67 @@
+// Package config holds temper.yaml: its types, defaults, strict reading, the
+// overrides by build argument and environment, and the errors that point at the
+// line to mend.
+package config
+
+import "github.com/temper-images/temper/hardening/spec"
+
+// FileName is the name under which the file is looked for.
+const FileName = "temper.yaml"
+
+// Config is what temper.yaml says. Every field has a default, so an empty or
+// absent file is valid.
+type Config struct {
+	// What hardening removes from the final stage, and what it must keep.
+	Harden Harden `yaml:"harden" json:"harden,omitzero"`
+}
+
+// Harden tunes the hardened stage.
+type Harden struct {
+	// How much is removed: "off" changes nothing, "exclusive" removes package managers, all that only they needed, documentation, caches, logs and temporary files.
+	Level spec.Level `yaml:"level" json:"level,omitempty"`
+	// Whether command interpreters stay.
+	Shell spec.Shell `yaml:"shell" json:"shell,omitempty"`
+	// Whether documentation, manual and info pages stay.
+	Docs Docs `yaml:"docs" json:"docs,omitempty"`
+	// Locales to keep besides C and POSIX: "de" keeps de, de_AT and so on, "de_AT" only itself.
+	Locales []string `yaml:"locales" json:"locales,omitempty"`
+	// Absolute paths or globs that stay whatever else is decided; "**" stands for any number of directories.
+	Keep []string `yaml:"keep" json:"keep,omitempty"`
+	// Absolute paths of programs that keep their set-uid and set-gid bits.
+	SetUID []string `yaml:"setuid" json:"setuid,omitempty"`
+	// Whom the image runs as: "auto" keeps a user that is not root and creates one otherwise, "keep" leaves the Dockerfile's user, "UID" or "UID:GID" sets it.
+	User string `yaml:"user" json:"user,omitempty"`
+	// Absolute directories that the image's user must own, besides those found by itself; they are made when absent.
+	Writable []string `yaml:"writable" json:"writable,omitempty"`
+	// Whether the hardening report is attached to the image as an in-toto attestation. An attestation makes the result an image index, which some consumers refuse.
+	Report Report `yaml:"report" json:"report,omitempty"`
+}
+
+// Docs says what becomes of documentation.
+type Docs string
+
+// The values of Docs.
+const (
+	DocsKeep   Docs = "keep"
+	DocsRemove Docs = "remove"
+)
+
+// Report says where the hardening report goes.
+type Report string
+
+// The values of Report.
+const (
+	ReportAttach Report = "attach"
+	ReportNone   Report = "none"
+)
+
+// Default is the configuration of a build with no temper.yaml.
+func Default() Config {
+	return Config{Harden: Harden{
+		Level:  spec.LevelExclusive,
+		Shell:  spec.ShellKeep,
+		Docs:   DocsRemove,
+		User:   spec.UserAuto,
+		Report: ReportAttach,
+	}}
+}

@@ -1,0 +1,185 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/temper-images/temper/hardening/spec"
+)
+
+func TestParse(t *testing.T) {
+	with := func(change func(*Harden)) Config {
+		c := Default()
+		change(&c.Harden)
+		return c
+	}
+	for _, tt := range []struct {
+		name, in string
+		want     Config
+	}{
+		{"empty", "", Default()},
+		{"only a comment", "# nothing\n", Default()},
+		{"only a document mark", "---\n", Default()},
+		{"empty section", "harden:\n", Default()},
+		{"byte order mark and carriage returns", "harden:\r\n  level: off\r\n", with(func(h *Harden) { h.Level = spec.LevelOff })},
+		{"off is no boolean", "harden: {level: off}", with(func(h *Harden) { h.Level = spec.LevelOff })},
+		{"numeric user", "harden:\n  user: 1000\n", with(func(h *Harden) { h.User = "1000" })},
+		{"user and group", "harden:\n  user: 1000:2000\n", with(func(h *Harden) { h.User = "1000:2000" })},
+		{"empty lists", "harden:\n  keep: []\n  locales:\n", with(func(h *Harden) { h.Keep, h.Locales = []string{}, []string{} })},
+		{"everything", `
+harden:
+  level: exclusive
+  shell: remove
+  docs: keep
+  locales: [de, en_GB.UTF-8]
+  keep:
+    - /usr/share/app/**
+    - "/opt/[ab]*"
+  setuid: [/usr/bin/ping]
+  user: keep
+  writable: [/var/lib/app]
+  report: none
+`, Config{Harden: Harden{
+			Level: spec.LevelExclusive, Shell: spec.ShellRemove, Docs: DocsKeep,
+			Locales: []string{"de", "en_GB.UTF-8"}, Keep: []string{"/usr/share/app/**", "/opt/[ab]*"},
+			SetUID: []string{"/usr/bin/ping"}, User: "keep", Writable: []string{"/var/lib/app"}, Report: ReportNone,
+		}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := Parse(FileName, []byte(tt.in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestParseErrors(t *testing.T) {
+	for _, tt := range []struct {
+		name, in string
+		want     []string
+	}{
+		{"wrong value", "harden:\n  shell: keep\n\n  level: maximum\n", []string{
+			`temper.yaml:4:10: harden.level: "maximum" is not known; allowed: off, exclusive`,
+		}},
+		{"near miss", "harden:\n  level: exclusiv\n", []string{
+			`temper.yaml:2:10: harden.level: "exclusiv" is not known; allowed: off, exclusive; did you mean "exclusive"?`,
+		}},
+		{"unknown field", "harden:\n  levle: off\n", []string{
+			`temper.yaml:2:3: harden: field "levle" is not known; allowed: level, shell, docs, locales, keep, setuid, user, writable, report; did you mean "level"?`,
+		}},
+		{"unknown section", "hardn:\n  level: off\n", []string{
+			`temper.yaml:1:1: field "hardn" is not known; allowed: harden; did you mean "harden"?`,
+		}},
+		{"all at once", "harden:\n  shell: no\n  keep: [usr, /a/../b]\nrest: 1\n", []string{
+			`temper.yaml:2:10: harden.shell: "no" is not known; allowed: keep, remove`,
+			`temper.yaml:3:10: harden.keep[0]: "usr" is not absolute: it must begin with /; allowed: an absolute path or glob`,
+			`temper.yaml:3:15: harden.keep[1]: "/a/../b" must not hold ".."; allowed: an absolute path or glob`,
+			`temper.yaml:4:1: field "rest" is not known; allowed: harden`,
+		}},
+		{"boolean for a choice", "harden:\n  docs: true\n", []string{`temper.yaml:2:9: harden.docs: must be a string, not true or false; allowed: keep, remove`}},
+		{"null for a choice", "harden:\n  docs:\n", []string{`temper.yaml:2:9: harden.docs: must be a string, not nothing; allowed: keep, remove`}},
+		{"string for a list", "harden:\n  keep: /usr\n", []string{`temper.yaml:2:9: harden.keep: must be a list of strings, not a string; allowed: an absolute path or glob`}},
+		{"mapping in a list", "harden:\n  keep:\n    - a: b\n", []string{`temper.yaml:3:8: harden.keep[0]: must be a string, not a mapping; allowed: an absolute path or glob`}},
+		{"list for a section", "harden: [a]\n", []string{`temper.yaml:1:9: harden: must be a mapping, not a list; allowed: level, shell, docs, locales, keep, setuid, user, writable, report`}},
+		{"list for the file", "- a\n", []string{`temper.yaml:1:1: must be a mapping, not a list; allowed: harden`}},
+		{"root user", "harden:\n  user: 0:0\n", []string{`temper.yaml:2:9: harden.user: "0:0" is root; to leave a root user as the Dockerfile sets it, say keep; allowed: auto, keep, UID or UID:GID`}},
+		{"named user", "harden:\n  user: nginx\n", []string{`temper.yaml:2:9: harden.user: "nginx" is not a numeric user; allowed: auto, keep, UID or UID:GID`}},
+		{"user above 32 bits", "harden:\n  user: 4294967295\n", []string{`temper.yaml:2:9: harden.user: "4294967295" is not a numeric user; allowed: auto, keep, UID or UID:GID`}},
+		{"user with an empty group", "harden:\n  user: '1:'\n", []string{`temper.yaml:2:9: harden.user: "1:" is not a numeric user; allowed: auto, keep, UID or UID:GID`}},
+		{"open class in a glob", "harden:\n  keep: ['/a[']\n", []string{`temper.yaml:2:10: harden.keep[0]: "/a[" is not a glob that can be read (a "[" or "\" is not closed); allowed: an absolute path or glob`}},
+		{"root as writable", "harden:\n  writable: [/./]\n", []string{`temper.yaml:2:14: harden.writable[0]: "/./" is the root directory, which no user but root may own; allowed: an absolute directory`}},
+		{"escaping locale", "harden:\n  locales: [../x]\n", []string{`temper.yaml:2:13: harden.locales[0]: "../x" is not a locale name; allowed: a locale such as de or de_AT`}},
+		{"field twice", "harden:\n  docs: keep\n  docs: remove\n", []string{`temper.yaml:3:3: is not valid YAML: mapping key "docs" already defined at [2:3]`}},
+		{"two documents", "harden: {}\n---\nharden: {}\n", []string{`temper.yaml:3:7: a second YAML document begins here; the file must hold one`}},
+		{"alias", "harden: &a\n  docs: keep\nb: *a\n", []string{`temper.yaml:1:9: anchors and aliases are not accepted; write the value out`}},
+		{"merge key", "harden:\n  <<: {docs: keep}\n", []string{`temper.yaml:2:3: merge keys are not accepted; write the values out`}},
+		{"tag", "harden: !!map {}\n", []string{`temper.yaml:1:9: tags are not accepted`}},
+		{"tabs", "harden:\n\tdocs: keep\n", []string{"temper.yaml:2:1: is not valid YAML: found character '\t' that cannot start any token"}},
+		{"not UTF-8", "harden: \xff\n", []string{`temper.yaml: is not UTF-8 text`}},
+		{"too large", strings.Repeat("#", MaxSize+1), []string{`temper.yaml: has 1048577 bytes, which is more than the 1048576 allowed`}},
+		{"deep flow", strings.Repeat("[", 1<<19), []string{`temper.yaml:1:17: is nested too deeply`}},
+		{"deep block", strings.Repeat("- ", 1<<19), []string{`temper.yaml:1:65: is nested or indented too deeply`}},
+		{"long value", "harden:\n  level: " + strings.Repeat("x", 200) + "\n", []string{
+			`temper.yaml:2:10: harden.level: "` + strings.Repeat("x", 80) + `"… is not known; allowed: off, exclusive`,
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := Default()
+			c.Harden.User = "7"
+			err := c.Read(FileName, []byte(tt.in))
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if diff := cmp.Diff(tt.want, strings.Split(err.Error(), "\n")); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
+			}
+			var typed *Error
+			if !errors.As(err, &typed) || typed.File != FileName {
+				t.Errorf("no *Error for the file in %#v", err)
+			}
+			if c.Harden.User != "7" || c.Harden.Level != spec.LevelExclusive {
+				t.Error("a failed read changed the configuration")
+			}
+		})
+	}
+}
+
+// TestParseTime feeds shapes that tempt a parser into quadratic work.
+func TestParseTime(t *testing.T) {
+	var distinct strings.Builder
+	for i := range MaxSize / 16 {
+		fmt.Fprintf(&distinct, "k%d: v\n", i)
+	}
+	for name, in := range map[string]string{
+		"keys":        distinct.String(),
+		"commas":      "harden: {keep: [" + strings.Repeat("/a,", MaxSize/3-10) + "]}",
+		"items":       "harden:\n  keep:\n" + strings.Repeat("  - /a\n", MaxSize/7-10),
+		"equal keys":  strings.Repeat("a: b\n", MaxSize/5),
+		"blank lines": strings.Repeat("\n", MaxSize),
+		"colons":      strings.Repeat(": ", MaxSize/2),
+		"quotes":      strings.Repeat("'", MaxSize),
+	} {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			_, err := Parse(FileName, []byte(in))
+			if took := time.Since(start); took > 20*time.Second {
+				t.Errorf("took %v (%.80v)", took, err)
+			}
+			t.Logf("%v, err=%.80v", time.Since(start), err)
+		})
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("harden:\n  level: off\n  keep: [/a, '/b/**']\n"))
+	f.Add([]byte("harden: {user: 1000:1000, report: none}\n---\n"))
+	f.Add([]byte("? a\n: &b\n- *b\n- !x {<<: 1}\n"))
+	f.Add([]byte("harden:\n  docs: |\n    keep\n  \"locales\": [de, 0x1, 1e3, .nan]\n"))
+	f.Fuzz(func(t *testing.T, dt []byte) {
+		c := Default()
+		if err := c.Read(FileName, dt); err != nil {
+			var typed *Error
+			if !errors.As(err, &typed) {
+				t.Fatalf("untyped error %v", err)
+			}
+			if diff := cmp.Diff(Default(), c); diff != "" {
+				t.Fatalf("a failed read changed the configuration: %s", diff)
+			}
+			return
+		}
+		for _, k := range c.Harden.Keep {
+			if !strings.HasPrefix(k, "/") {
+				t.Fatalf("relative keep %q", k)
+			}
+		}
+	})
+}

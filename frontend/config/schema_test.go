@@ -1,0 +1,166 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
+	"github.com/invopop/jsonschema"
+	validator "github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/temper.schema.json")
+
+const schemaFile = "../../docs/temper.schema.json"
+
+// schema generates the JSON Schema (2020-12) of temper.yaml from the Go types,
+// their doc comments, and the table of fields.
+func schema(t *testing.T) []byte {
+	t.Helper()
+	r := &jsonschema.Reflector{
+		FieldNameTag:               "yaml",
+		RequiredFromJSONSchemaTags: true,
+		DoNotReference:             true,
+		ExpandedStruct:             true,
+	}
+	if err := r.AddGoComments("github.com/temper-images/temper/frontend/config", ".", jsonschema.WithFullComment()); err != nil {
+		t.Fatal(err)
+	}
+	s := r.Reflect(Config{})
+	s.ID = "https://github.com/temper-images/temper/blob/main/docs/temper.schema.json"
+	s.Title = FileName
+	defaults := reflectDefaults(t)
+	for _, f := range fields {
+		section, name, _ := strings.Cut(f.path, ".")
+		parent, ok := s.Properties.Get(section)
+		if !ok {
+			t.Fatalf("the types have no section %q", section)
+		}
+		prop, ok := parent.Properties.Get(name)
+		if !ok {
+			t.Fatalf("the types have no field %q", f.path)
+		}
+		if (prop.Type == "array") != f.list {
+			t.Fatalf("%s: type %q, but list is %v", f.path, prop.Type, f.list)
+		}
+		for _, a := range f.allowed {
+			prop.Enum = append(prop.Enum, a)
+		}
+		if f.path == "harden.user" {
+			prop.Type, prop.OneOf = "", []*jsonschema.Schema{
+				{Type: "string", Pattern: `^(auto|keep|[1-9][0-9]*(:(0|[1-9][0-9]*))?)$`},
+				{Type: "integer", Minimum: "1", Maximum: "4294967294"},
+			}
+		}
+		if f.list && f.path != "harden.locales" {
+			prop.Items.Pattern = "^/"
+		}
+		if v, ok := defaults[f.path]; ok {
+			prop.Default = v
+		}
+	}
+	var count int
+	for section := s.Properties.Oldest(); section != nil; section = section.Next() {
+		count += section.Value.Properties.Len()
+	}
+	if count != len(fields) {
+		t.Fatalf("the types have %d fields, the table %d", count, len(fields))
+	}
+	dt, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(dt, '\n')
+}
+
+func reflectDefaults(t *testing.T) map[string]any {
+	t.Helper()
+	dt, err := json.Marshal(Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]map[string]any
+	if err := json.Unmarshal(dt, &m); err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]any{}
+	for section, values := range m {
+		for name, v := range values {
+			out[section+"."+name] = v
+		}
+	}
+	return out
+}
+
+func TestSchema(t *testing.T) {
+	got := schema(t)
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(schemaFile), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(schemaFile, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(schemaFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("docs/temper.schema.json is not what the types say; run go test ./frontend/config -update\n-want +got\n%s", diff)
+	}
+}
+
+// TestSchemaAgrees judges the same files by the schema and by Parse.
+func TestSchemaAgrees(t *testing.T) {
+	doc, err := validator.UnmarshalJSON(bytes.NewReader(schema(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := validator.NewCompiler()
+	if err := c.AddResource("temper.schema.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	compiled, err := c.Compile("temper.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for in, valid := range map[string]bool{
+		"{}": true,
+		"harden: {level: exclusive, user: 1000, keep: [/a]}": true,
+		"harden: {user: '1:0', locales: [de]}":               true,
+		"harden: {user: root}":                               false,
+		"harden: {user: 0}":                                  false,
+		"harden: {level: maximum}":                           false,
+		"harden: {keep: [a]}":                                false,
+		"harden: {keep: /a}":                                 false,
+		"harden: {docs: true}":                               false,
+		"harden: {other: 1}":                                 false,
+		"other: 1":                                           false,
+	} {
+		var v any
+		if err := yaml.Unmarshal([]byte(in), &v); err != nil {
+			t.Fatal(err)
+		}
+		dt, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inst, err := validator.UnmarshalJSON(bytes.NewReader(dt))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := compiled.Validate(inst); (err == nil) != valid {
+			t.Errorf("%s: schema says %v", in, err)
+		}
+		if _, err := Parse(FileName, []byte(in)); (err == nil) != valid {
+			t.Errorf("%s: Parse says %v", in, err)
+		}
+	}
+}
