@@ -16,10 +16,12 @@ import (
 const MaxSize = 1 << 20
 
 // Bounds on what the YAML parser, which recurses, is given. The file itself is
-// three levels deep.
+// three levels deep. The parser looks for a key in all those before it, so their
+// number is bounded too.
 const (
 	maxDepth  = 16
 	maxIndent = 64
+	maxKeys   = 256
 	maxErrors = 20
 )
 
@@ -110,7 +112,7 @@ func (r *reader) syntax(err error) {
 // plain refuses, before anything recurses, what the file never needs and what
 // could be used to exhaust memory.
 func (r *reader) plain(tokens token.Tokens) bool {
-	flow := 0
+	flow, keys := 0, 0
 	for _, tk := range tokens {
 		refused := ""
 		switch tk.Type {
@@ -130,8 +132,13 @@ func (r *reader) plain(tokens token.Tokens) bool {
 			flow--
 		case token.SequenceEntryType, token.MappingValueType:
 			at := tk
-			if tk.Type == token.MappingValueType && tk.Prev != nil {
-				at = tk.Prev
+			if tk.Type == token.MappingValueType {
+				if keys++; keys > maxKeys {
+					refused = "has too many keys"
+				}
+				if tk.Prev != nil {
+					at = tk.Prev
+				}
 			}
 			if flow == 0 && at.Position.Column > maxIndent {
 				refused = "is nested or indented too deeply"
