@@ -7,8 +7,7 @@ import (
 
 // stanza is one paragraph of a deb822 document (deb822(5)) with its bytes.
 type stanza struct {
-	// raw holds the lines of the paragraph, the last with its newline, without
-	// the empty line that ends it.
+	// raw holds the lines of the paragraph and the empty lines that end it.
 	raw []byte
 	// fields maps lower-case names to values: the first line trimmed, then the
 	// continuation lines as they are. Of repeated fields the first counts.
@@ -25,7 +24,10 @@ func splitStanzas(dt []byte) (stanzas []stanza, malformed int) {
 		}
 		raw := dt
 		if end := bytes.Index(dt, []byte("\n\n")); end >= 0 {
-			raw = dt[:end+1]
+			raw = dt[:end+2]
+			for len(raw) < len(dt) && dt[len(raw)] == '\n' {
+				raw = dt[:len(raw)+1]
+			}
 		}
 		dt = dt[len(raw):]
 		fields, bad := stanzaFields(string(raw))
@@ -47,6 +49,9 @@ func stanzaFields(raw string) (fields map[string]string, malformed int) {
 	}
 	for line := range strings.Lines(raw) {
 		line = strings.TrimSuffix(line, "\n")
+		if line == "" {
+			break
+		}
 		if strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") {
 			if name == "" {
 				malformed++

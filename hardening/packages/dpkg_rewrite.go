@@ -43,10 +43,6 @@ func (s *dpkgStore) rewrite(ctx context.Context, kept []keptPackage) (*Rewrite, 
 			raw = dropConffiles(raw, func(name string) bool { return k.paths[name] })
 		}
 		stanzas[r.file] = append(stanzas[r.file], raw...)
-		if !bytes.HasSuffix(raw, []byte("\n")) {
-			stanzas[r.file] = append(stanzas[r.file], '\n')
-		}
-		stanzas[r.file] = append(stanzas[r.file], '\n')
 		s.rewriteLists(rw, stays, k, r)
 	}
 	for _, file := range s.files {

@@ -25,6 +25,7 @@ const maxNotices = 50
 func Load(ctx context.Context, root FS) ([]*Database, []string, error) {
 	l := &loader{ctx: ctx, root: root}
 	l.each(dpkgLocations, l.loadDpkg)
+	l.each(apkLocations, l.loadApk)
 	if err := ctx.Err(); err != nil {
 		return nil, nil, fmt.Errorf("read package databases: %w", context.Cause(ctx))
 	}
