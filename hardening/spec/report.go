@@ -117,11 +117,24 @@ type Package struct {
 	Why string `json:"why,omitempty"`
 }
 
-// Change is an entry whose metadata hardening set on purpose. Modes are octal
-// strings of the low twelve permission bits.
+// The values of Change.What.
+const (
+	// ChangeSetUID took the set-uid and set-gid bits; Before and After are modes.
+	ChangeSetUID = "setuid-cleared"
+	// ChangeOwner gave the entry to the image's user; Before and After are
+	// "UID:GID".
+	ChangeOwner = "owner"
+	// ChangeCreated added the entry.
+	ChangeCreated = "created"
+	// ChangeRewritten gave a file new contents.
+	ChangeRewritten = "rewritten"
+)
+
+// Change is an entry that hardening changed on purpose. Modes are octal strings
+// of the low twelve permission bits.
 type Change struct {
 	Path string `json:"path"`
-	// What is "setuid-cleared", "owner", "created" or "rewritten".
+	// What is one of the Change constants.
 	What   string `json:"what"`
 	Before string `json:"before,omitempty"`
 	After  string `json:"after,omitempty"`
@@ -129,9 +142,14 @@ type Change struct {
 
 // The names of the checks.
 const (
-	CheckLinks    = "links"
+	// CheckLinks: it still links.
+	CheckLinks = "links"
+	// CheckPackages: scanners still see the truth.
 	CheckPackages = "packages"
+	// CheckLockdown: it cannot install packages and does not run as root.
 	CheckLockdown = "lockdown"
+	// CheckUnchanged: what stayed is what was there.
+	CheckUnchanged = "unchanged"
 )
 
 // Check is one promise, tested on the hardened root filesystem.

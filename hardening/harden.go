@@ -1,0 +1,49 @@
+package hardening
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/temper-images/temper/hardening/rootfs"
+	"github.com/temper-images/temper/hardening/spec"
+)
+
+// Options name what Harden works on.
+type Options struct {
+	Settings spec.Settings
+	// Rootfs is the runtime stage. It is only read.
+	Rootfs *os.Root
+	// Out is an empty directory that takes the hardened root filesystem.
+	Out *os.Root
+	// Progress gets a line for each step; nil discards them.
+	Progress io.Writer
+}
+
+// Harden writes the hardened form of a root filesystem and reports what it
+// did. The report's Checks are empty: Check fills them from what was written.
+//
+// The error is a *RuleError, a *UserError or a *CommandError when the input
+// asks for what cannot be; nothing was written then.
+func Harden(ctx context.Context, opts Options) (*spec.Report, error) {
+	if opts.Progress == nil {
+		opts.Progress = io.Discard
+	}
+	inv, err := takeInventory(ctx, opts.Rootfs, opts.Settings.Image.Env)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(opts.Progress, "read %d entries, %d ELF files, %d packages\n", len(inv.entries), len(inv.objects), len(inv.packages))
+	p, err := makePlan(ctx, inv, opts.Settings)
+	if err != nil {
+		return nil, err
+	}
+	report := p.report(opts.Settings)
+	stats, err := rootfs.Copy(ctx, inv.tree, opts.Out, p.copy)
+	if err != nil {
+		return nil, fmt.Errorf("write the hardened root filesystem: %w", err)
+	}
+	report.Notices = append(report.Notices, stats.Notices...)
+	return report, nil
+}

@@ -1,0 +1,222 @@
+package hardening
+
+import (
+	"bytes"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"mvdan.cc/sh/v3/syntax"
+
+	"github.com/temper-images/temper/hardening/linkage"
+	"github.com/temper-images/temper/hardening/rootfs"
+	"github.com/temper-images/temper/hardening/spec"
+)
+
+// defaultPath is what runtimes use when the image sets no PATH.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// maxScript bounds the size of a shell script that is searched for commands.
+const maxScript = 1 << 20
+
+// roots returns the entries that are needed for themselves: what the image
+// runs, what "keep" names, what links that somebody made point to, and the
+// commands of shell scripts that no package owns.
+func (inv *inventory) roots(s spec.Settings) ([]int, error) {
+	found := map[int]bool{}
+	add := func(entry int, links []int) {
+		found[entry] = true
+		for _, l := range links {
+			found[l] = true
+		}
+	}
+	for _, argv := range [][]string{s.Image.Entrypoint, s.Image.Cmd, healthcheckCommand(s.Image.Healthcheck)} {
+		inv.addCommand(argv, s.Image, add)
+	}
+	if err := inv.addKept(s.Keep, add); err != nil {
+		return nil, err
+	}
+	for i, e := range inv.entries {
+		if len(inv.owners[i]) > 0 || inManagerTree(e.Path) {
+			continue
+		}
+		switch e.Kind {
+		case rootfs.Symlink:
+			if !isWeakLink(e) {
+				if target, links, ok := inv.find(e.Path); ok {
+					add(target, links)
+				}
+			}
+		case rootfs.Regular:
+			if sc, ok := inv.scripts[e.Path]; ok && isShellName(sc) && e.Size <= maxScript {
+				if text, err := inv.tree.ReadFile(e.Path, maxScript); err == nil {
+					inv.addShellCommands(text, s.Image, add)
+				}
+			}
+		}
+	}
+	ids := make([]int, 0, len(found))
+	for i := range found {
+		ids = append(ids, i)
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// isWeakLink reports whether a link that no package owns was made by a tool
+// and so follows its target: alternatives and service links.
+func isWeakLink(e *rootfs.Entry) bool {
+	return strings.HasPrefix(e.Link, "/etc/alternatives/") || inAny([]string{"/etc/alternatives", "/etc/systemd", "/etc/runlevels",
+		"/etc/rc0.d", "/etc/rc1.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc4.d", "/etc/rc5.d", "/etc/rc6.d", "/etc/rcS.d"}, e.Path)
+}
+
+// healthcheckCommand strips the keyword of a health check (Docker image
+// specification v1.2, "Healthcheck": NONE, CMD or CMD-SHELL).
+func healthcheckCommand(test []string) []string {
+	switch {
+	case len(test) > 1 && test[0] == "CMD":
+		return test[1:]
+	case len(test) > 1 && test[0] == "CMD-SHELL":
+		return append([]string{"/bin/sh", "-c"}, test[1:]...)
+	}
+	return nil
+}
+
+// addCommand adds the program that argv runs, and, where it is a shell or a
+// wrapper that was given a command, what that names too.
+func (inv *inventory) addCommand(argv []string, image spec.ImageConfig, add func(int, []int)) {
+	for i, word := range argv {
+		if entry, links, ok := inv.lookPath(word, image.Env, image.WorkingDir); ok && (i == 0 || inv.isProgram(entry)) {
+			add(entry, links)
+		} else if i > 0 && strings.ContainsAny(word, " \t\n;&|") {
+			inv.addShellCommands([]byte(word), image, add)
+		}
+	}
+}
+
+func (inv *inventory) isProgram(entry int) bool {
+	e := inv.entries[entry]
+	return e.Kind == rootfs.Regular && e.Mode&0o111 != 0
+}
+
+// addShellCommands adds every command that a shell text names literally. It is
+// a best effort: a command in a variable is not seen.
+func (inv *inventory) addShellCommands(text []byte, image spec.ImageConfig, add func(int, []int)) {
+	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(bytes.NewReader(text), "")
+	if err != nil {
+		return
+	}
+	syntax.Walk(file, func(n syntax.Node) bool {
+		call, ok := n.(*syntax.CallExpr)
+		if !ok {
+			return true
+		}
+		for i, word := range call.Args {
+			name := word.Lit()
+			if name == "" || i > 0 && strings.HasPrefix(name, "-") {
+				continue
+			}
+			// Later words count when they name a program by their own: "exec nginx",
+			// "su-exec app gunicorn".
+			if entry, links, ok := inv.lookPath(name, image.Env, image.WorkingDir); ok && inv.isProgram(entry) {
+				add(entry, links)
+			}
+		}
+		return true
+	})
+}
+
+func isShellName(s linkage.Shebang) bool {
+	return slices.Contains(shellPrograms, path.Base(s.Interp)) || slices.Contains(shellPrograms, path.Base(s.Program))
+}
+
+// lookPath finds a command as execvp(3) does in the image: through PATH when
+// the name has no slash.
+func (inv *inventory) lookPath(name string, env []string, dir string) (int, []int, bool) {
+	if name == "" {
+		return 0, nil, false
+	}
+	if strings.Contains(name, "/") {
+		if !path.IsAbs(name) {
+			name = path.Join("/", dir, name)
+		}
+		return inv.find(name)
+	}
+	search := defaultPath
+	for _, kv := range env {
+		if v, ok := strings.CutPrefix(kv, "PATH="); ok {
+			search = v
+		}
+	}
+	for d := range strings.SplitSeq(search, ":") {
+		if !path.IsAbs(d) {
+			continue
+		}
+		if entry, links, ok := inv.find(path.Join(d, name)); ok && inv.isProgram(entry) {
+			return entry, links, true
+		}
+	}
+	return 0, nil, false
+}
+
+// addKept adds what the "keep" rules name. A rule that names nothing is an
+// error: it would not protect what its author thinks it does.
+func (inv *inventory) addKept(rules []string, add func(int, []int)) error {
+	for _, rule := range rules {
+		matched := false
+		take := func(p string) {
+			if entry, links, ok := inv.find(p); ok {
+				matched = true
+				add(entry, links)
+				for _, i := range inv.below(inv.entries[entry].Path) {
+					add(i, nil)
+				}
+			} else if i, ok := inv.index[p]; ok {
+				matched = true
+				add(i, nil)
+			}
+		}
+		if !strings.ContainsAny(rule, "*?[{") {
+			take(path.Clean(rule))
+		} else {
+			if !doublestar.ValidatePattern(rule) {
+				return &RuleError{Field: "harden.keep", Rule: rule, Why: "is no valid pattern"}
+			}
+			for _, e := range inv.entries {
+				if doublestar.MatchUnvalidated(rule, e.Path) {
+					take(e.Path)
+				}
+			}
+		}
+		if !matched {
+			return &RuleError{Field: "harden.keep", Rule: rule, Why: "matches nothing in the runtime stage; mend the path or remove the rule"}
+		}
+	}
+	return nil
+}
+
+// below returns the entries under a directory. Entries are sorted by path
+// bytes, so a subtree is a run after the directory, but for names that sort
+// between "dir" and "dir/", which the prefix test passes over.
+func (inv *inventory) below(dir string) []int {
+	prefix := strings.TrimSuffix(dir, "/") + "/"
+	start, _ := slices.BinarySearchFunc(inv.entries, prefix, func(e *rootfs.Entry, p string) int { return strings.Compare(e.Path, p) })
+	var ids []int
+	for i := start; i < len(inv.entries) && strings.HasPrefix(inv.entries[i].Path, prefix); i++ {
+		ids = append(ids, i)
+	}
+	return ids
+}
+
+// RuleError is a rule of temper.yaml that cannot be carried out on this root
+// filesystem.
+type RuleError struct {
+	// Field is the field's path in temper.yaml and Rule the value in it.
+	Field, Rule string
+	// Why ends the sentence that begins with the rule.
+	Why string
+}
+
+func (e *RuleError) Error() string { return fmt.Sprintf("%s: %q %s", e.Field, e.Rule, e.Why) }
