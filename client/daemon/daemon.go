@@ -73,11 +73,11 @@ func (p *plan) root() string           { return filepath.Join(p.StateDir, "build
 const cacheLimits = "2000,2000,20000"
 
 func (c Config) plan() (*plan, error) {
-	if missing := missing(c.Requirements()); len(missing) > 0 {
-		return nil, &MissingError{Requirements: missing}
+	err := c.Check()
+	if err != nil {
+		return nil, err
 	}
 	p := &plan{Rootless: os.Geteuid() != 0, Program: c.Program}
-	var err error
 	if p.StateDir, err = c.stateDir(); err != nil {
 		return nil, err
 	}

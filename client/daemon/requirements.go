@@ -156,3 +156,11 @@ func (c Config) Describe() string {
 	}
 	return fmt.Sprintf("own buildkitd, %s, state in %s", how, dir)
 }
+
+// Check says why a daemon could not be started, as a *MissingError, or nothing.
+func (c Config) Check() error {
+	if missing := missing(c.Requirements()); len(missing) > 0 {
+		return &MissingError{Requirements: missing}
+	}
+	return nil
+}
