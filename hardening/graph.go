@@ -202,14 +202,14 @@ func (g *graph) addFileEdges() {
 		if _, ok := g.inv.objects[e.Path]; ok {
 			for _, dep := range g.inv.resolver.Dependencies(e.Path) {
 				for _, f := range slices.Concat(dep.Files, dep.Candidates) {
-					g.need(i, f.Path, f.Links, "links to "+dep.Name)
+					g.need(i, f.Path, f.Links, "links to")
 				}
 			}
 		}
 		if s, ok := g.inv.scripts[e.Path]; ok {
 			for _, name := range []string{s.Interp, s.Program} {
 				if target, links, ok := g.inv.lookPath(name, g.settings.Image.Env, ""); ok {
-					g.needEntry(i, target, links, "is run by "+name)
+					g.needEntry(i, target, links, "is run by")
 				}
 			}
 		}
@@ -271,6 +271,9 @@ func (g *graph) keepFrom(roots []int) {
 	var queue []unit
 	for _, r := range roots {
 		g.required[r] = true
+		if g.inv.entries[r].Kind == rootfs.Directory && len(g.inv.owners[r]) != 1 {
+			continue // a directory that packages share needs none of them
+		}
 		for _, u := range g.units(r) {
 			queue = append(queue, g.rescue(u, r)...)
 		}

@@ -66,9 +66,10 @@ func (inv *inventory) roots(s spec.Settings) ([]int, error) {
 }
 
 // isWeakLink reports whether a link that no package owns was made by a tool
-// and so follows its target: alternatives and service links.
+// and so follows its target: alternatives, service links and the names of
+// libraries.
 func isWeakLink(e *rootfs.Entry) bool {
-	return strings.HasPrefix(e.Link, "/etc/alternatives/") || inAny([]string{"/etc/alternatives", "/etc/systemd", "/etc/runlevels",
+	return strings.Contains(e.Name(), ".so") || strings.HasPrefix(e.Link, "/etc/alternatives/") || inAny([]string{"/etc/alternatives", "/etc/systemd", "/etc/runlevels",
 		"/etc/rc0.d", "/etc/rc1.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc4.d", "/etc/rc5.d", "/etc/rc6.d", "/etc/rcS.d"}, e.Path)
 }
 

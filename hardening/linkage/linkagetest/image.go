@@ -1,0 +1,171 @@
+// Package linkagetest makes ELF files for tests: headers, an interpreter, notes
+// and a dynamic section, and no code.
+package linkagetest
+
+import (
+	"debug/elf"
+	"encoding/binary"
+)
+
+// Image describes an ELF file. Its zero value is an empty amd64 shared object.
+type Image struct {
+	Class   elf.Class
+	Data    elf.Data
+	Machine elf.Machine
+	Type    elf.Type
+	// Interp is PT_INTERP, Soname DT_SONAME and Needed the DT_NEEDED names.
+	Interp string
+	Needed []string
+	Soname string
+	// RPath and RunPath are DT_RPATH and DT_RUNPATH, absent when nil.
+	RPath, RunPath *string
+	// Flags1 is DT_FLAGS_1, absent when zero.
+	Flags1 uint64
+	// Dlopen is the JSON text of a dlopen note, absent when empty.
+	Dlopen string
+	// Entry is the entry point.
+	Entry uint64
+	// Static leaves out the dynamic section.
+	Static bool
+	// Padding is the number of bytes between the headers and the rest.
+	Padding int
+}
+
+const (
+	loadBase        = 0x10000
+	ehdr32, ehdr64  = 52, 64
+	phdr32, phdr64  = 32, 56
+	noteDlopen      = 0x407c0c0a
+	noteDlopenOwner = "FDO"
+)
+
+// Bytes writes the file: headers, interpreter, note, string table, dynamic section.
+func (e Image) Bytes() []byte {
+	if e.Class == 0 {
+		e.Class, e.Data, e.Machine = elf.ELFCLASS64, elf.ELFDATA2LSB, elf.EM_X86_64
+	}
+	if e.Type == 0 {
+		e.Type = elf.ET_DYN
+	}
+	var order binary.AppendByteOrder = binary.LittleEndian
+	if e.Data == elf.ELFDATA2MSB {
+		order = binary.BigEndian
+	}
+	is64 := e.Class == elf.ELFCLASS64
+	word := func(b []byte, v uint64) []byte {
+		if is64 {
+			return order.AppendUint64(b, v)
+		}
+		return order.AppendUint32(b, uint32(v))
+	}
+	ehsize, phsize := uint64(ehdr32), uint64(phdr32)
+	if is64 {
+		ehsize, phsize = ehdr64, phdr64
+	}
+
+	type part struct {
+		typ  elf.ProgType
+		data []byte
+		off  uint64
+	}
+	var parts []*part
+	if e.Interp != "" {
+		parts = append(parts, &part{typ: elf.PT_INTERP, data: append([]byte(e.Interp), 0)})
+	}
+	if e.Dlopen != "" {
+		parts = append(parts, &part{typ: elf.PT_NOTE, data: note(order, noteDlopen, noteDlopenOwner, e.Dlopen)})
+	}
+	strtab := &part{data: []byte{0}}
+	name := func(s string) uint64 {
+		at := len(strtab.data)
+		strtab.data = append(append(strtab.data, s...), 0)
+		return uint64(at)
+	}
+	type entry struct {
+		tag elf.DynTag
+		val uint64
+	}
+	var entries []entry
+	for _, n := range e.Needed {
+		entries = append(entries, entry{elf.DT_NEEDED, name(n)})
+	}
+	if e.Soname != "" {
+		entries = append(entries, entry{elf.DT_SONAME, name(e.Soname)})
+	}
+	if e.RPath != nil {
+		entries = append(entries, entry{elf.DT_RPATH, name(*e.RPath)})
+	}
+	if e.RunPath != nil {
+		entries = append(entries, entry{elf.DT_RUNPATH, name(*e.RunPath)})
+	}
+	if e.Flags1 != 0 {
+		entries = append(entries, entry{elf.DT_FLAGS_1, e.Flags1})
+	}
+	dynamic := &part{typ: elf.PT_DYNAMIC}
+	if !e.Static {
+		parts = append(parts, strtab, dynamic)
+	}
+	phnum := uint64(1)
+	for _, p := range parts {
+		if p.typ != elf.PT_NULL {
+			phnum++
+		}
+	}
+	off := ehsize + phnum*phsize + uint64(e.Padding)
+	for _, p := range parts {
+		p.off = (off + 7) &^ 7
+		off = p.off + uint64(len(p.data))
+	}
+	entries = append(entries, entry{elf.DT_STRTAB, strtab.off + loadBase}, entry{elf.DT_STRSZ, uint64(len(strtab.data))}, entry{})
+	for _, d := range entries {
+		dynamic.data = word(word(dynamic.data, uint64(d.tag)), d.val)
+	}
+	if !e.Static {
+		off += uint64(len(dynamic.data))
+	}
+
+	b := append([]byte(elf.ELFMAG), byte(e.Class), byte(e.Data), 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	b = order.AppendUint16(b, uint16(e.Type))
+	b = order.AppendUint16(b, uint16(e.Machine))
+	b = order.AppendUint32(b, 1)
+	b = word(word(word(b, e.Entry), ehsize), 0)
+	b = order.AppendUint32(b, 0)
+	for _, v := range []uint64{ehsize, phsize, phnum, 0, 0, 0} {
+		b = order.AppendUint16(b, uint16(v))
+	}
+	phdr := func(typ elf.ProgType, at, size uint64) {
+		b = order.AppendUint32(b, uint32(typ))
+		if is64 {
+			b = order.AppendUint32(b, 4)
+		}
+		b = word(word(word(word(word(b, at), at+loadBase), at+loadBase), size), size)
+		if !is64 {
+			b = order.AppendUint32(b, 4)
+		}
+		b = word(b, 4)
+	}
+	phdr(elf.PT_LOAD, 0, off)
+	for _, p := range parts {
+		if p.typ != elf.PT_NULL {
+			phdr(p.typ, p.off, uint64(len(p.data)))
+		}
+	}
+	for _, p := range parts {
+		b = append(append(b, make([]byte, p.off-uint64(len(b)))...), p.data...)
+	}
+	return b
+}
+
+// note encodes an ELF note.
+func note(order binary.AppendByteOrder, typ uint32, owner, desc string) []byte {
+	b := order.AppendUint32(nil, uint32(len(owner)+1))
+	b = order.AppendUint32(b, uint32(len(desc)+1))
+	b = order.AppendUint32(b, typ)
+	for _, s := range []string{owner, desc} {
+		b = append(append(b, s...), 0)
+		for len(b)%4 != 0 {
+			b = append(b, 0)
+		}
+	}
+	return b
+}
