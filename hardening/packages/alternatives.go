@@ -26,7 +26,7 @@ type Alternative struct {
 // and slaves, with notices about what could not be read. The links themselves
 // need not exist. The error is only ever that of ctx.
 func Alternatives(ctx context.Context, root FS) ([]Alternative, []string, error) {
-	l := &loader{ctx: ctx, root: root}
+	l := newLoader(ctx, root)
 	var all []Alternative
 	l.each(alternativesLocations, func(dir string) *Database {
 		names, err := root.ReadDir(dir)
@@ -35,7 +35,7 @@ func Alternatives(ctx context.Context, root FS) ([]Alternative, []string, error)
 		}
 		for _, name := range names {
 			file := path.Join(dir, name)
-			dt, err := root.ReadFile(file, maxTextFile)
+			dt, _, err := l.read(file, maxTextFile)
 			if err != nil {
 				if !errors.Is(err, fs.ErrNotExist) {
 					l.noticef(dir, "%s: not read: %v", file, err)

@@ -30,7 +30,7 @@ func (l *loader) loadApk(dir string) *Database {
 		return db
 	}
 	world := l.apkWorld()
-	for _, raw := range apkStanzas(dt) {
+	for _, raw := range splitParagraphs(dt) {
 		if l.ctx.Err() != nil {
 			return db
 		}
@@ -38,6 +38,11 @@ func (l *loader) loadApk(dir string) *Database {
 		if p.Name == "" {
 			l.noticef(file, "%s: a record without a name is left out", file)
 			continue
+		}
+		if err := l.spendPackage(p); err != nil {
+			db.Damaged = fmt.Sprintf("%s: %v", file, err)
+			l.noticef(file, "%s is left as it is: %v", file, err)
+			return db
 		}
 		p.Auto = world != nil && !world[p.Name]
 		db.Packages = append(db.Packages, p)
@@ -63,17 +68,6 @@ func (l *loader) apkWorld() map[string]bool {
 		world[apkName(word)] = true
 	}
 	return world
-}
-
-// apkStanzas splits an installed file into records, each with the empty lines
-// that end it.
-func apkStanzas(dt []byte) [][]byte {
-	stanzas, _ := splitStanzas(dt)
-	raw := make([][]byte, len(stanzas))
-	for i, s := range stanzas {
-		raw[i] = s.raw
-	}
-	return raw
 }
 
 // apkLine splits a line of an installed file into its one-letter field and its
@@ -127,7 +121,7 @@ func (l *loader) apkPackage(file string, raw []byte) *Package {
 				l.addFile(file, p, dir)
 			}
 		case 'R':
-			l.addFile(file, p, dir+"/"+value)
+			l.addFile(file, p, joinPath(dir, value))
 		}
 	}
 	if p.Source == "" {
@@ -163,7 +157,11 @@ func (s *apkStore) rewrite(ctx context.Context, kept []keptPackage) (*Rewrite, e
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		after = append(after, apkReduce(k.record.([]byte), k.paths)...)
+		raw := k.record.([]byte)
+		if k.FilesUnknown == "" {
+			raw = apkReduce(raw, k.paths)
+		}
+		after = append(after, raw...)
 	}
 	rw := &Rewrite{}
 	if !bytes.Equal(s.before, after) {
@@ -197,7 +195,7 @@ func apkReduce(raw []byte, kept map[string]bool) []byte {
 			dirLines = append(dirLines, line...)
 			continue
 		case ok && field == 'R':
-			name, clean := cleanPath(dir + "/" + value)
+			name, clean := cleanPath(joinPath(dir, value))
 			keep = clean && kept[name]
 			if keep {
 				out = append(out, dirLines...)

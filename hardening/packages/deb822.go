@@ -17,24 +17,27 @@ type stanza struct {
 // splitStanzas splits a deb822 document. Lines that are neither a field nor a
 // continuation are counted and stay part of raw.
 func splitStanzas(dt []byte) (stanzas []stanza, malformed int) {
-	for len(dt) > 0 {
-		if dt[0] == '\n' {
-			dt = dt[1:]
-			continue
-		}
-		raw := dt
-		if end := bytes.Index(dt, []byte("\n\n")); end >= 0 {
-			raw = dt[:end+2]
-			for len(raw) < len(dt) && dt[len(raw)] == '\n' {
-				raw = dt[:len(raw)+1]
-			}
-		}
-		dt = dt[len(raw):]
+	for _, raw := range splitParagraphs(dt) {
 		fields, bad := stanzaFields(string(raw))
 		malformed += bad
 		stanzas = append(stanzas, stanza{raw: raw, fields: fields})
 	}
 	return stanzas, malformed
+}
+
+// splitParagraphs splits text at empty lines. Each paragraph has with it the
+// empty lines that end it.
+func splitParagraphs(dt []byte) [][]byte {
+	var paragraphs [][]byte
+	for dt = bytes.TrimLeft(dt, "\n"); len(dt) > 0; {
+		end := len(dt)
+		if i := bytes.Index(dt, []byte("\n\n")); i >= 0 {
+			end = len(dt) - len(bytes.TrimLeft(dt[i:], "\n"))
+		}
+		paragraphs = append(paragraphs, dt[:end])
+		dt = dt[end:]
+	}
+	return paragraphs
 }
 
 func stanzaFields(raw string) (fields map[string]string, malformed int) {

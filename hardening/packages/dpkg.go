@@ -51,16 +51,13 @@ type dpkgLoader struct {
 	info, statusDir map[string]bool
 	auto            map[string]bool
 	diversions      map[string]diversion
-	// budget is how many bytes of file lists may still be read.
-	budget int64
-	seen   map[string]bool
+	seen            map[string]bool
 }
 
 func (l *loader) loadDpkg(dir string) *Database {
 	d := &dpkgLoader{
 		loader: l,
 		store:  &dpkgStore{root: l.root, dir: dir},
-		budget: maxListBytes,
 		seen:   map[string]bool{},
 	}
 	d.db = &Database{Type: TypeDeb, Location: dir, store: d.store}
@@ -144,6 +141,10 @@ func (d *dpkgLoader) add(file, name string, dt []byte) {
 		records++
 		if !present(s.fields["status"]) {
 			continue
+		}
+		if err := d.spendPackage(p); err != nil {
+			d.damaged(file, err)
+			return
 		}
 		id := p.Name + ":" + p.Arch
 		if d.seen[id] {
@@ -269,12 +270,14 @@ func sumsPath(line string) string {
 // readPaths adds the paths in the lines of a file to the package.
 func (d *dpkgLoader) readPaths(p *Package, r *dpkgRecord, file string, pathOf func(line string) string) {
 	dt, err := d.root.ReadFile(file, min(maxTextFile, d.budget))
+	if err == nil {
+		err = d.spend(len(dt))
+	}
 	if err != nil {
 		p.FilesUnknown = err.Error()
 		d.noticef(file, "%s: the files of package %s are unknown: %v", file, p.Name, err)
 		return
 	}
-	d.budget -= int64(len(dt))
 	p.Files = make([]string, 0, bytes.Count(dt, []byte("\n")))
 	for line := range strings.Lines(string(dt)) {
 		name := pathOf(strings.TrimSuffix(line, "\n"))

@@ -8,12 +8,16 @@ import (
 	"path"
 )
 
-// The most that is read, in bytes, of one file of a text database and of all
-// its file lists together.
+// maxTextFile bounds one file of a text database, and maxTotal everything that
+// is read of all databases and made of it, both in bytes. Real databases have
+// up to some ten million.
 const (
-	maxTextFile  = 64 << 20
-	maxListBytes = 256 << 20
+	maxTextFile = 32 << 20
+	maxTotal    = 512 << 20
 )
+
+// maxPath is the longest path that Linux opens (PATH_MAX), in bytes.
+const maxPath = 4096
 
 // maxNotices bounds what one malformed database has to say.
 const maxNotices = 50
@@ -23,9 +27,11 @@ const maxNotices = 50
 // a database that cannot be read at all is returned as damaged. The error is
 // only ever that of ctx.
 func Load(ctx context.Context, root FS) ([]*Database, []string, error) {
-	l := &loader{ctx: ctx, root: root}
+	l := newLoader(ctx, root)
 	l.each(dpkgLocations, l.loadDpkg)
 	l.each(apkLocations, l.loadApk)
+	l.each(rpmLocations, l.loadRPM)
+	l.each(manifestLocations, l.loadManifest)
 	if err := ctx.Err(); err != nil {
 		return nil, nil, fmt.Errorf("read package databases: %w", context.Cause(ctx))
 	}
@@ -33,12 +39,30 @@ func Load(ctx context.Context, root FS) ([]*Database, []string, error) {
 }
 
 type loader struct {
-	ctx       context.Context
-	root      FS
+	ctx  context.Context
+	root FS
+	// budget is what is left of maxTotal.
+	budget    int64
 	databases []*Database
 	notices   []string
 	// reported counts the notices of each subject.
 	reported map[string]int
+}
+
+func newLoader(ctx context.Context, root FS) *loader {
+	return &loader{ctx: ctx, root: root, budget: maxTotal, reported: map[string]int{}}
+}
+
+// errBudget is the error for databases that are too large together.
+var errBudget = fmt.Errorf("the package databases are larger than %d bytes", maxTotal)
+
+// spend takes n bytes from the budget.
+func (l *loader) spend(n int) error {
+	if l.budget -= int64(n); l.budget < 0 {
+		l.budget = 0
+		return errBudget
+	}
+	return nil
 }
 
 // each calls load with every location that exists, once for each directory.
@@ -73,15 +97,15 @@ func (l *loader) read(name string, limit int64) ([]byte, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	dt, err := l.root.ReadFile(canonical, limit)
+	dt, err := l.root.ReadFile(canonical, min(limit, l.budget))
+	if err == nil {
+		err = l.spend(len(dt))
+	}
 	return dt, canonical, err
 }
 
 // noticef records an observation about subject, a database or a file of one.
 func (l *loader) noticef(subject, format string, args ...any) {
-	if l.reported == nil {
-		l.reported = map[string]int{}
-	}
 	l.reported[subject]++
 	switch n := l.reported[subject]; {
 	case n < maxNotices:
@@ -95,11 +119,28 @@ func (l *loader) noticef(subject, format string, args ...any) {
 func (l *loader) addFile(subject string, p *Package, name string) bool {
 	clean, ok := cleanPath(name)
 	if !ok {
-		l.noticef(subject, "%s: package %s lists %q, which is no path below the root; it is left out", subject, p.Name, name)
+		l.noticef(subject, "%s: package %s lists %.200q, which is no path below the root; it is left out", subject, p.Name, name)
+		return false
+	}
+	if err := l.spend(len(clean)); err != nil {
+		if p.FilesUnknown == "" {
+			p.FilesUnknown = err.Error()
+			l.noticef(subject, "%s: the files of package %s are unknown: %v", subject, p.Name, err)
+		}
 		return false
 	}
 	p.Files = append(p.Files, clean)
 	return true
+}
+
+// spendPackage takes from the budget what the package occupies besides Files.
+func (l *loader) spendPackage(p *Package) error {
+	const slice, text = 24, 16
+	n := text * (len(p.Provides) + len(p.Conffiles))
+	for _, group := range append(p.Depends[:len(p.Depends):len(p.Depends)], p.Recommends...) {
+		n += slice + text*len(group)
+	}
+	return l.spend(n)
 }
 
 // others returns the paths of the entries of dir whose names keep refuses.

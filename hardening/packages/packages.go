@@ -173,9 +173,10 @@ func (db *Database) Rewrite(ctx context.Context, kept func(*Package) []string) (
 }
 
 // cleanPath turns a path of a database into an absolute, clean one. It refuses
-// names that would leave the root, and the root itself.
+// names that would leave the root, the root itself, and what no system call
+// would take.
 func cleanPath(name string) (string, bool) {
-	if name == "" || strings.IndexByte(name, 0) >= 0 {
+	if name == "" || len(name) > maxPath || strings.IndexByte(name, 0) >= 0 {
 		return "", false
 	}
 	for part := range strings.SplitSeq(name, "/") {
@@ -185,4 +186,10 @@ func cleanPath(name string) (string, bool) {
 	}
 	name = path.Clean("/" + name)
 	return name, name != "/"
+}
+
+// joinPath joins a directory and a name in it as they are, cut to what
+// cleanPath refuses when they are too long.
+func joinPath(dir, name string) string {
+	return dir[:min(len(dir), maxPath)] + "/" + name[:min(len(name), maxPath)]
 }
