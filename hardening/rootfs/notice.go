@@ -25,6 +25,19 @@ const whiteoutPrefix = ".wh."
 
 // uncarried returns the class of an entry that a layer cannot carry, or "".
 func uncarried(e *Entry) string {
+	if class := ownClass(e); class != "" {
+		return class
+	}
+	for dir := e.parent; dir != nil; dir = dir.parent {
+		if ownClass(dir) != "" {
+			return ofDropped
+		}
+	}
+	return ""
+}
+
+// ownClass is uncarried for what e itself is, not where it lies.
+func ownClass(e *Entry) string {
 	switch {
 	case e.Kind == Socket:
 		return ofSocket

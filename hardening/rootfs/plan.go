@@ -1,7 +1,6 @@
 package rootfs
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -92,30 +91,19 @@ type inode struct {
 func lay(t *Tree, plan Plan) (*layout, error) {
 	b := builder{plan: plan, directories: map[*Entry]*node{}, leaders: map[inode]*node{}}
 	l := &layout{root: b.node(t.root)}
-	dropped := map[*Entry]bool{} // directories that are not carried, with all they hold
 	for _, e := range t.entries {
-		class := uncarried(e)
-		if class == "" && dropped[e.parent] {
-			class = ofDropped
-		}
-		if class != "" && e.Kind == Directory {
-			dropped[e] = true
-		}
 		if plan.Keep != nil && !plan.Keep(e) {
 			continue
 		}
-		if class != "" {
+		if class := uncarried(e); class != "" {
 			l.notices.add(class, e.Path)
-			b.use(e.Path)
 			continue
 		}
-		if n := b.node(e); n.replaced && n.kind != Regular {
-			return nil, fmt.Errorf("plan copy: contents for %q, which is a %s", e.Path, e.Kind)
-		}
+		b.node(e)
 	}
 	l.root.sort()
-	if b.used != len(plan.Override)+len(plan.Contents) {
-		return nil, l.unused(plan)
+	if err := l.check(t, plan); err != nil {
+		return nil, err
 	}
 	if err := l.add(plan.Add, t.root.ModTime); err != nil {
 		return nil, err
@@ -129,18 +117,6 @@ type builder struct {
 	plan        Plan
 	directories map[*Entry]*node
 	leaders     map[inode]*node
-	used        int
-}
-
-// use returns what the plan says of a path, and counts it.
-func (b *builder) use(path string) (meta Metadata, override bool, contents []byte, replace bool) {
-	if meta, override = b.plan.Override[path]; override {
-		b.used++
-	}
-	if contents, replace = b.plan.Contents[path]; replace {
-		b.used++
-	}
-	return meta, override, contents, replace
 }
 
 // node makes the node of an entry, and those of the directories above it where
@@ -150,11 +126,10 @@ func (b *builder) node(e *Entry) *node {
 		return n
 	}
 	n := &node{path: e.Path, name: e.Name(), kind: e.Kind, meta: e.Metadata(), time: e.ModTime, src: e}
-	meta, override, contents, replace := b.use(e.Path)
-	if override {
+	if meta, ok := b.plan.Override[e.Path]; ok {
 		n.meta = meta
 	}
-	n.replaced, n.contents = replace, contents
+	n.contents, n.replaced = b.plan.Contents[e.Path]
 	switch {
 	case e.Kind == Directory:
 		b.directories[e] = n
@@ -178,16 +153,37 @@ func (n *node) sort() {
 	}
 }
 
-// unused names a path that the plan speaks of but does not keep.
-func (l *layout) unused(plan Plan) error {
-	paths := slices.AppendSeq(slices.Collect(maps.Keys(plan.Override)), maps.Keys(plan.Contents))
-	slices.Sort(paths)
-	for _, p := range paths {
-		if n := l.lookup(p); n == nil || n.path != p {
-			return fmt.Errorf("plan copy: override of %q, which is not in the copy: %w", p, ErrNotExist)
+// check refuses a plan that speaks of what the copy does not have.
+func (l *layout) check(t *Tree, plan Plan) error {
+	for _, p := range slices.Sorted(maps.Keys(plan.Override)) {
+		if err := l.present(t, p); err != nil {
+			return fmt.Errorf("plan copy: override of %q: %w", p, err)
 		}
 	}
-	return errors.New("plan copy: an override is not in the copy")
+	for _, p := range slices.Sorted(maps.Keys(plan.Contents)) {
+		if err := l.present(t, p); err != nil {
+			return fmt.Errorf("plan copy: contents of %q: %w", p, err)
+		}
+		if e, _ := t.Lookup(p); e.Kind != Regular {
+			return fmt.Errorf("plan copy: contents of %q: %w but a %s", p, ErrNotRegular, e.Kind)
+		}
+	}
+	return nil
+}
+
+// present says whether the plan may speak of a path: it is in the copy, or it
+// would be if a layer could carry it.
+func (l *layout) present(t *Tree, canonical string) error {
+	e, ok := t.Lookup(canonical)
+	switch {
+	case !ok:
+		return ErrNotExist
+	case e.Path != canonical:
+		return fmt.Errorf("its canonical path is %q: %w", e.Path, ErrNotExist)
+	case l.lookup(canonical) == nil && uncarried(e) == "":
+		return fmt.Errorf("the plan does not keep it: %w", ErrNotExist)
+	}
+	return nil
 }
 
 // add puts new entries into the layout.
