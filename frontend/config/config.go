@@ -8,6 +8,11 @@ import "github.com/temper-images/temper/hardening/spec"
 // FileName is the name under which the file is looked for.
 const FileName = "temper.yaml"
 
+// ReportKey begins the key of the result metadata in which the frontend hands the
+// client a summary of a platform's hardening report (spec.Report without paths):
+// "temper.hardening.report/linux/amd64".
+const ReportKey = "temper.hardening.report"
+
 // Config is what temper.yaml says. Every field has a default, so an empty or
 // absent file is valid.
 type Config struct {
