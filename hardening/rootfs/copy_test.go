@@ -176,7 +176,7 @@ func makeEverything(t testing.TB) string {
 	}
 	sparse("data/hole-only", 1<<20)
 	sparse("data/hole-first", 1<<20+4096, 1<<20)
-	sparse("data/hole-last", 64<<20+5, 0, 8192)
+	sparse("data/hole-last", 64<<10+5, 0, 8192)
 	sparse("data/holes", 4<<20, 4096, 1<<20, 2<<20)
 	must(t,
 		os.Link(in("links/a"), in("links/b")), os.Link(in("links/a"), in("etc/c")), os.Link(in("links/a"), in("zz/d")),

@@ -20,7 +20,8 @@ import (
 type ScanOptions struct {
 	// MaxEntries is how many entries the tree may have; default 5,000,000.
 	MaxEntries int
-	// MaxDepth is how many directories may lie within each other; default 4,096.
+	// MaxDepth is how many directories may lie within each other; default 2,048,
+	// the deepest that a path of PATH_MAX bytes names.
 	MaxDepth int
 	// MaxPath is the length in bytes of the longest path; default 32,768.
 	MaxPath int
@@ -34,7 +35,7 @@ type ScanOptions struct {
 
 func (o ScanOptions) withDefaults() ScanOptions {
 	o.MaxEntries = cmp.Or(o.MaxEntries, 5_000_000)
-	o.MaxDepth = cmp.Or(o.MaxDepth, 4096)
+	o.MaxDepth = cmp.Or(o.MaxDepth, 2048)
 	o.MaxPath = cmp.Or(o.MaxPath, 32<<10)
 	o.MaxPathBytes = cmp.Or(o.MaxPathBytes, 1<<30)
 	o.MaxLink = cmp.Or(o.MaxLink, 4096)
