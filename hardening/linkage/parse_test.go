@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/temper-images/temper/hardening/linkage/linkagetest"
 )
 
 func parseBytes(b []byte) (*Object, error) { return Parse(bytes.NewReader(b), int64(len(b))) }
@@ -21,12 +23,12 @@ func TestParseABIs(t *testing.T) {
 	} {
 		for _, padding := range []int{0, 3 * window} {
 			t.Run(name, func(t *testing.T) {
-				got, err := parseBytes(elfImage{
-					abi: abi, interp: "/lib/ld.so", needed: []string{"libm.so.6", "linux-vdso.so.1", "libc.so.6"},
-					runpath: str("$ORIGIN/../lib:/opt/lib"), flags1: uint64(elf.DF_1_PIE | elf.DF_1_NODEFLIB),
-					dlopen:  `[{"soname":["libz.so.1"],"priority":"required"},{"soname":["liba.so.2","liba.so.1"],"feature":"a"}]`,
-					padding: padding,
-				}.bytes())
+				got, err := parseBytes(forABI(abi, linkagetest.Image{
+					Interp: "/lib/ld.so", Needed: []string{"libm.so.6", "linux-vdso.so.1", "libc.so.6"},
+					RunPath: str("$ORIGIN/../lib:/opt/lib"), Flags1: uint64(elf.DF_1_PIE | elf.DF_1_NODEFLIB),
+					Dlopen:  `[{"soname":["libz.so.1"],"priority":"required"},{"soname":["liba.so.2","liba.so.1"],"feature":"a"}]`,
+					Padding: padding,
+				}).Bytes())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -47,25 +49,25 @@ func TestParseKind(t *testing.T) {
 	pie := uint64(elf.DF_1_PIE)
 	for _, c := range []struct {
 		name   string
-		image  elfImage
+		image  linkagetest.Image
 		want   Kind
 		static bool
 	}{
-		{"fixed address", elfImage{typ: elf.ET_EXEC, interp: "/ld"}, Program, false},
-		{"static", elfImage{typ: elf.ET_EXEC, static: true}, Program, true},
-		{"PIE", elfImage{interp: "/ld", flags1: pie}, Program, false},
-		{"PIE of old linkers", elfImage{interp: "/ld", needed: []string{"libc.so.6"}}, Program, false},
-		{"PIE with soname", elfImage{interp: "/ld", flags1: pie, soname: "prog"}, Program, false},
-		{"static PIE", elfImage{flags1: pie}, Program, true},
-		{"static PIE without dynamic section", elfImage{static: true, entry: 0x1000}, Program, true},
-		{"libc.so.6", elfImage{interp: "/ld", soname: "libc.so.6"}, Library, false},
-		{"ld.so", elfImage{soname: "ld-linux-x86-64.so.2", entry: 0x1000}, Library, false},
-		{"plugin", elfImage{needed: []string{"libc.so.6"}, entry: 0x1000}, Library, false},
-		{"relocatable", elfImage{typ: elf.ET_REL}, Other, false},
-		{"core", elfImage{typ: elf.ET_CORE}, Other, false},
+		{"fixed address", linkagetest.Image{Type: elf.ET_EXEC, Interp: "/ld"}, Program, false},
+		{"static", linkagetest.Image{Type: elf.ET_EXEC, Static: true}, Program, true},
+		{"PIE", linkagetest.Image{Interp: "/ld", Flags1: pie}, Program, false},
+		{"PIE of old linkers", linkagetest.Image{Interp: "/ld", Needed: []string{"libc.so.6"}}, Program, false},
+		{"PIE with soname", linkagetest.Image{Interp: "/ld", Flags1: pie, Soname: "prog"}, Program, false},
+		{"static PIE", linkagetest.Image{Flags1: pie}, Program, true},
+		{"static PIE without dynamic section", linkagetest.Image{Static: true, Entry: 0x1000}, Program, true},
+		{"libc.so.6", linkagetest.Image{Interp: "/ld", Soname: "libc.so.6"}, Library, false},
+		{"ld.so", linkagetest.Image{Soname: "ld-linux-x86-64.so.2", Entry: 0x1000}, Library, false},
+		{"plugin", linkagetest.Image{Needed: []string{"libc.so.6"}, Entry: 0x1000}, Library, false},
+		{"relocatable", linkagetest.Image{Type: elf.ET_REL}, Other, false},
+		{"core", linkagetest.Image{Type: elf.ET_CORE}, Other, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o, err := parseBytes(c.image.bytes())
+			o, err := parseBytes(c.image.Bytes())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -90,7 +92,7 @@ func TestParseSearchPaths(t *testing.T) {
 		{"empty element", str("/a::/b"), nil, Object{RPath: []string{"/a", "", "/b"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o, err := parseBytes(elfImage{rpath: c.rpath, runpath: c.runpath}.bytes())
+			o, err := parseBytes(linkagetest.Image{RPath: c.rpath, RunPath: c.runpath}.Bytes())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -133,12 +135,12 @@ func findDynamic(t *testing.T, b []byte, tag elf.DynTag) int {
 func TestParseMalformed(t *testing.T) {
 	le := binary.LittleEndian
 	many := make([]string, maxNeeded+1)
-	image := elfImage{interp: "/lib/ld.so", needed: []string{"libc.so.6"}, soname: "lib.so"}
+	image := linkagetest.Image{Interp: "/lib/ld.so", Needed: []string{"libc.so.6"}, Soname: "lib.so"}
 	// The program headers are PT_LOAD, PT_INTERP, PT_DYNAMIC.
 	const load, interp, dynamic = 64, 64 + 56, 64 + 2*56
 	for _, c := range []struct {
 		name   string
-		image  elfImage
+		image  linkagetest.Image
 		change func(t *testing.T, b []byte) []byte
 		want   string
 	}{
@@ -174,13 +176,13 @@ func TestParseMalformed(t *testing.T) {
 			le.PutUint64(b[findDynamic(t, b, elf.DT_STRSZ):], 4)
 			return b
 		}, "no end within"},
-		{"long name", elfImage{needed: []string{strings.Repeat("x", 5000)}}, nil, "no end within 4096 bytes"},
-		{"many libraries", elfImage{needed: many}, nil, "more than 1024 libraries"},
-		{"many directories", elfImage{rpath: str(strings.Repeat("/:", 300))}, nil, "limit of 256"},
-		{"long search path", elfImage{runpath: str(strings.Repeat("x", 70000))}, nil, "DT_RUNPATH"},
+		{"long name", linkagetest.Image{Needed: []string{strings.Repeat("x", 5000)}}, nil, "no end within 4096 bytes"},
+		{"many libraries", linkagetest.Image{Needed: many}, nil, "more than 1024 libraries"},
+		{"many directories", linkagetest.Image{RPath: str(strings.Repeat("/:", 300))}, nil, "limit of 256"},
+		{"long search path", linkagetest.Image{RunPath: str(strings.Repeat("x", 70000))}, nil, "DT_RUNPATH"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := c.image.bytes()
+			b := c.image.Bytes()
 			if c.change != nil {
 				b = c.change(t, b)
 			}
@@ -195,7 +197,7 @@ func TestParseMalformed(t *testing.T) {
 // TestParseDebugFile reads a file whose segments have headers and no content, as
 // files of debug symbols do.
 func TestParseDebugFile(t *testing.T) {
-	b := elfImage{interp: "/lib/ld.so", needed: []string{"libc.so.6"}}.bytes()
+	b := linkagetest.Image{Interp: "/lib/ld.so", Needed: []string{"libc.so.6"}}.Bytes()
 	for i := range int(binary.LittleEndian.Uint16(b[56:])) {
 		binary.LittleEndian.PutUint64(b[64+56*i+32:], 0)
 	}
@@ -207,12 +209,12 @@ func TestParseDebugFile(t *testing.T) {
 
 func TestParseIgnoresBadNotes(t *testing.T) {
 	for _, s := range []string{"{", "[1]", `[{"soname":"x"}]`, `[{"soname":["","a\u0000b"]}]`, strings.Repeat("[", 4000)} {
-		o, err := parseBytes(elfImage{dlopen: s, needed: []string{"libc.so.6"}}.bytes())
+		o, err := parseBytes(linkagetest.Image{Dlopen: s, Needed: []string{"libc.so.6"}}.Bytes())
 		if err != nil || o.Dlopen != nil || len(o.Needed) != 1 {
 			t.Errorf("%.20q: %+v, %v", s, o, err)
 		}
 	}
-	b := elfImage{dlopen: `[{"soname":["libz.so"]}]`}.bytes()
+	b := linkagetest.Image{Dlopen: `[{"soname":["libz.so"]}]`}.Bytes()
 	at := bytes.Index(b, []byte(noteDlopenOwner)) - 12
 	for _, size := range []uint32{0, 1 << 20, ^uint32(0)} {
 		for _, field := range []int{0, 4} {
@@ -237,7 +239,7 @@ func TestParseReadError(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	// The file became shorter after its size was taken.
-	b := elfImage{needed: []string{"libc.so.6"}, padding: 2 * window}.bytes()
+	b := linkagetest.Image{Needed: []string{"libc.so.6"}, Padding: 2 * window}.Bytes()
 	_, err := Parse(io.NewSectionReader(bytes.NewReader(b), 0, window), int64(len(b)))
 	if _, ok := errors.AsType[*FormatError](err); !ok {
 		t.Errorf("got %v", err)
@@ -245,11 +247,13 @@ func TestParseReadError(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, e := range []elfImage{
-		{}, {static: true}, {typ: elf.ET_REL}, {abi: s390x, needed: []string{"a"}}, {abi: i386, needed: []string{"a"}, rpath: str("$ORIGIN")},
-		{interp: "/lib/ld.so", needed: []string{"libc.so.6"}, soname: "x", runpath: str("/a:/b"), dlopen: `[{"soname":["z"]}]`},
+	for _, e := range []linkagetest.Image{
+		{}, {Static: true}, {Type: elf.ET_REL},
+		forABI(s390x, linkagetest.Image{Needed: []string{"a"}}),
+		forABI(i386, linkagetest.Image{Needed: []string{"a"}, RPath: str("$ORIGIN")}),
+		{Interp: "/lib/ld.so", Needed: []string{"libc.so.6"}, Soname: "x", RunPath: str("/a:/b"), Dlopen: `[{"soname":["z"]}]`},
 	} {
-		f.Add(e.bytes())
+		f.Add(e.Bytes())
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		o, err := parseBytes(b)

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/temper-images/temper/hardening/linkage/linkagetest"
 )
 
 const (
@@ -19,14 +21,14 @@ const (
 )
 
 func lib(soname string, needed ...string) string {
-	return string(elfImage{soname: soname, needed: needed}.bytes())
+	return string(linkagetest.Image{Soname: soname, Needed: needed}.Bytes())
 }
 
 func prog(needed ...string) string {
-	return string(elfImage{interp: glibc64, flags1: uint64(elf.DF_1_PIE), needed: needed}.bytes())
+	return string(linkagetest.Image{Interp: glibc64, Flags1: uint64(elf.DF_1_PIE), Needed: needed}.Bytes())
 }
 
-func elfFile(e elfImage) string { return string(e.bytes()) }
+func elfFile(e linkagetest.Image) string { return string(e.Bytes()) }
 
 // glibcLoader is a loader with Debian's or other default directories compiled in.
 func glibcLoader(dirs ...string) string {
@@ -40,7 +42,7 @@ func debian(more map[string]string) map[string]string {
 		"/lib": "-> usr/lib", "/lib64": "-> usr/lib64", "/bin": "-> usr/bin",
 		"/usr/lib64/ld-linux-x86-64.so.2": "-> /lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
 		triple + "/ld-linux-x86-64.so.2":  glibcLoader("/lib/x86_64-linux-gnu/", "/usr/lib/x86_64-linux-gnu/", "/lib/", "/usr/lib/"),
-		triple + "/libc.so.6":             elfFile(elfImage{interp: glibc64, soname: "libc.so.6", needed: []string{"ld-linux-x86-64.so.2"}}),
+		triple + "/libc.so.6":             elfFile(linkagetest.Image{Interp: glibc64, Soname: "libc.so.6", Needed: []string{"ld-linux-x86-64.so.2"}}),
 	}
 	for p, s := range more {
 		files[p] = s
@@ -89,8 +91,8 @@ func TestDependencies(t *testing.T) {
 		{
 			name: "other ABIs and other files are passed over",
 			files: debian(map[string]string{
-				"/usr/bin/p": prog("a.so"), triple + "/a.so": elfFile(elfImage{abi: i386, soname: "a.so"}),
-				"/usr/lib/a.so": lib("a.so"), "/usr/lib/arm/a.so": elfFile(elfImage{abi: arm64, soname: "a.so"}),
+				"/usr/bin/p": prog("a.so"), triple + "/a.so": elfFile(forABI(i386, linkagetest.Image{Soname: "a.so"})),
+				"/usr/lib/a.so": lib("a.so"), "/usr/lib/arm/a.so": elfFile(forABI(arm64, linkagetest.Image{Soname: "a.so"})),
 			}),
 			want: []string{interpOK, "a.so = /usr/lib/a.so < /lib"},
 		},
@@ -102,19 +104,19 @@ func TestDependencies(t *testing.T) {
 		{
 			name: "32-bit beside 64-bit",
 			files: debian(map[string]string{
-				"/usr/bin/p": elfFile(elfImage{abi: i386, interp: "/lib/ld-linux.so.2", needed: []string{"a.so"}}),
+				"/usr/bin/p": elfFile(forABI(i386, linkagetest.Image{Interp: "/lib/ld-linux.so.2", Needed: []string{"a.so"}})),
 				// The loader is not there, so the usual directories are taken.
-				triple + "/a.so": lib("a.so"), "/usr/lib/i386-linux-gnu/a.so": elfFile(elfImage{abi: i386, soname: "a.so"}),
+				triple + "/a.so": lib("a.so"), "/usr/lib/i386-linux-gnu/a.so": elfFile(forABI(i386, linkagetest.Image{Soname: "a.so"})),
 			}),
 			want: []string{"/lib/ld-linux.so.2 ? ", "a.so = /usr/lib/i386-linux-gnu/a.so < /lib"},
 		},
 		{
 			name: "big endian",
 			files: map[string]string{
-				"/usr/bin/p":          elfFile(elfImage{abi: s390x, interp: "/lib/ld64.so.1", needed: []string{"a.so"}}),
-				"/lib/ld64.so.1":      elfFile(elfImage{abi: s390x, soname: "ld64.so.1"}),
+				"/usr/bin/p":          elfFile(forABI(s390x, linkagetest.Image{Interp: "/lib/ld64.so.1", Needed: []string{"a.so"}})),
+				"/lib/ld64.so.1":      elfFile(forABI(s390x, linkagetest.Image{Soname: "ld64.so.1"})),
 				"/etc/ld.so.cache":    string(cacheImage(binary.BigEndian, 3, []cacheLine{{flags: 0x403, path: "/opt/a.so"}})),
-				"/opt/a.so":           elfFile(elfImage{abi: s390x, soname: "a.so"}),
+				"/opt/a.so":           elfFile(forABI(s390x, linkagetest.Image{Soname: "a.so"})),
 				"/usr/lib/other/x.so": "",
 			},
 			want: []string{"/lib/ld64.so.1 = /lib/ld64.so.1", "a.so = /opt/a.so"},
@@ -164,7 +166,7 @@ func TestDependencies(t *testing.T) {
 		{
 			name: "LD_LIBRARY_PATH",
 			files: debian(map[string]string{
-				"/usr/bin/p": elfFile(elfImage{interp: glibc64, needed: []string{"a.so", "b.so", "c.so"}, runpath: str("/run")}),
+				"/usr/bin/p": elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"a.so", "b.so", "c.so"}, RunPath: str("/run")}),
 				"/env/a.so":  lib("a.so"), "/run/a.so": lib("a.so"), "/work/rel/b.so": lib("b.so"), "/run/b.so": lib("b.so"), "/work/c.so": lib("c.so"),
 			}),
 			opts: Options{Env: []string{"LD_LIBRARY_PATH=/ignored", "X=1", "LD_LIBRARY_PATH=/env;rel:"}, WorkingDir: "/work/"},
@@ -173,7 +175,7 @@ func TestDependencies(t *testing.T) {
 		{
 			name: "DT_RPATH before LD_LIBRARY_PATH before DT_RUNPATH",
 			files: debian(map[string]string{
-				"/usr/bin/p": elfFile(elfImage{interp: glibc64, needed: []string{"a.so"}, rpath: str("/nowhere:/r")}),
+				"/usr/bin/p": elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"a.so"}, RPath: str("/nowhere:/r")}),
 				"/env/a.so":  lib("a.so"), "/r/a.so": lib("a.so"),
 			}),
 			opts: Options{Env: []string{"LD_LIBRARY_PATH=/env"}},
@@ -182,7 +184,7 @@ func TestDependencies(t *testing.T) {
 		{
 			name: "tokens",
 			files: debian(map[string]string{
-				"/opt/app/bin/p":    elfFile(elfImage{interp: glibc64, needed: []string{"a.so", "b.so", "c.so", "${ORIGIN}/d.so"}, runpath: str("$ORIGIN/../lib:/x/${LIB}:/y/$PLATFORM")}),
+				"/opt/app/bin/p":    elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"a.so", "b.so", "c.so", "${ORIGIN}/d.so"}, RunPath: str("$ORIGIN/../lib:/x/${LIB}:/y/$PLATFORM")}),
 				"/opt/app/lib/a.so": lib("a.so"), "/x/lib/x86_64-linux-gnu/b.so": lib("b.so"), "/y/x86_64/c.so": lib("c.so"), "/opt/app/bin/d.so": lib("d.so"),
 				"/usr/bin/p": "-> /opt/app/bin/p",
 			}),
@@ -192,7 +194,7 @@ func TestDependencies(t *testing.T) {
 		{
 			name: "$ORIGIN leaves a symlinked directory as the kernel does",
 			files: debian(map[string]string{
-				"/opt/real/bin/p": elfFile(elfImage{interp: glibc64, needed: []string{"a.so"}, runpath: str("$ORIGIN/link/../lib")}),
+				"/opt/real/bin/p": elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"a.so"}, RunPath: str("$ORIGIN/link/../lib")}),
 				"/opt/real/lib":   "-> /data/deep", "/opt/real/bin/link": "-> /data/deep", "/data/lib/a.so": lib("a.so"), "/data/deep/x": "",
 			}),
 			of:   "/opt/real/bin/p",
@@ -208,7 +210,7 @@ func TestDependencies(t *testing.T) {
 		{
 			name: "no default directories",
 			files: debian(map[string]string{
-				"/usr/bin/p":     elfFile(elfImage{interp: glibc64, needed: []string{"a.so", "b.so"}, flags1: uint64(elf.DF_1_NODEFLIB)}),
+				"/usr/bin/p":     elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"a.so", "b.so"}, Flags1: uint64(elf.DF_1_NODEFLIB)}),
 				triple + "/a.so": lib("a.so"), "/opt/b.so": lib("b.so"),
 				"/etc/ld.so.cache": string(cacheImage(le, 2, []cacheLine{{flags: 0x303, path: triple + "/a.so"}, {flags: 0x303, path: "/opt/b.so"}})),
 			}),
@@ -217,7 +219,7 @@ func TestDependencies(t *testing.T) {
 		{
 			name: "dlopen notes",
 			files: debian(map[string]string{
-				"/usr/bin/p":     elfFile(elfImage{interp: glibc64, needed: []string{"libc.so.6"}, dlopen: `[{"soname":["a.so","b.so"]}]`}),
+				"/usr/bin/p":     elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"libc.so.6"}, Dlopen: `[{"soname":["a.so","b.so"]}]`}),
 				triple + "/a.so": lib("a.so"),
 			}),
 			want: []string{interpOK, libcOK, "a.so = " + triple + "/a.so < /lib", "b.so ? "},
@@ -229,7 +231,7 @@ func TestDependencies(t *testing.T) {
 		},
 		{
 			name:  "relocatable objects have none",
-			files: debian(map[string]string{"/usr/bin/p": elfFile(elfImage{typ: elf.ET_REL, needed: []string{"a.so"}})}),
+			files: debian(map[string]string{"/usr/bin/p": elfFile(linkagetest.Image{Type: elf.ET_REL, Needed: []string{"a.so"}})}),
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -258,7 +260,7 @@ func TestDependenciesInContext(t *testing.T) {
 		{
 			name: "DT_RPATH is handed down, and adds to what is found alone",
 			files: debian(map[string]string{
-				"/usr/bin/p": elfFile(elfImage{interp: glibc64, needed: []string{"a.so"}, rpath: str("/r")}), "/usr/bin/q": prog("a.so"),
+				"/usr/bin/p": elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"a.so"}, RPath: str("/r")}), "/usr/bin/q": prog("a.so"),
 				triple + "/a.so": lib("a.so", "b.so"), triple + "/b.so": lib("b.so", "c.so"), "/r/b.so": lib("b.so", "c.so"), "/r/c.so": lib("c.so"),
 			}),
 			of:   triple + "/a.so",
@@ -267,7 +269,7 @@ func TestDependenciesInContext(t *testing.T) {
 		{
 			name: "through several files",
 			files: debian(map[string]string{
-				"/usr/bin/p": elfFile(elfImage{interp: glibc64, needed: []string{"a.so"}, rpath: str("/r")}),
+				"/usr/bin/p": elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"a.so"}, RPath: str("/r")}),
 				"/r/a.so":    lib("a.so", "b.so"), "/r/b.so": lib("b.so", "c.so"), "/r/c.so": lib("c.so"),
 			}),
 			of:   "/r/b.so",
@@ -276,9 +278,9 @@ func TestDependenciesInContext(t *testing.T) {
 		{
 			name: "DT_RUNPATH is not handed down, and its owner ignores what is",
 			files: debian(map[string]string{
-				"/usr/bin/p": elfFile(elfImage{interp: glibc64, needed: []string{"a.so"}, runpath: str("/r")}),
-				"/usr/bin/q": elfFile(elfImage{interp: glibc64, needed: []string{"a.so"}, rpath: str("/q:/r")}),
-				"/r/a.so":    elfFile(elfImage{soname: "a.so", needed: []string{"b.so"}, runpath: str("/none")}), "/q/b.so": lib("b.so"),
+				"/usr/bin/p": elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"a.so"}, RunPath: str("/r")}),
+				"/usr/bin/q": elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"a.so"}, RPath: str("/q:/r")}),
+				"/r/a.so":    elfFile(linkagetest.Image{Soname: "a.so", Needed: []string{"b.so"}, RunPath: str("/none")}), "/q/b.so": lib("b.so"),
 			}),
 			of:   "/r/a.so",
 			want: []string{"b.so ? /q/b.so"},
@@ -286,7 +288,7 @@ func TestDependenciesInContext(t *testing.T) {
 		{
 			name: "in memory already, by soname",
 			files: debian(map[string]string{
-				"/usr/bin/p":  elfFile(elfImage{interp: glibc64, needed: []string{"first.so", "a.so"}, runpath: str("/r")}),
+				"/usr/bin/p":  elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"first.so", "a.so"}, RunPath: str("/r")}),
 				"/r/first.so": lib("b.so"), "/r/a.so": lib("a.so", "b.so"),
 			}),
 			of:   "/r/a.so",
@@ -295,9 +297,9 @@ func TestDependenciesInContext(t *testing.T) {
 		{
 			name: "$ORIGIN of a library is where it was opened",
 			files: debian(map[string]string{
-				"/usr/bin/p":  elfFile(elfImage{interp: glibc64, needed: []string{"a.so"}, runpath: str("/opt/x")}),
+				"/usr/bin/p":  elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"a.so"}, RunPath: str("/opt/x")}),
 				"/opt/x/a.so": "-> /data/a.so", "/opt/x/b.so": lib("b.so"),
-				"/data/a.so": elfFile(elfImage{soname: "a.so", needed: []string{"b.so"}, runpath: str("$ORIGIN")}),
+				"/data/a.so": elfFile(linkagetest.Image{Soname: "a.so", Needed: []string{"b.so"}, RunPath: str("$ORIGIN")}),
 			}),
 			of:   "/data/a.so",
 			want: []string{"b.so = /opt/x/b.so"},
@@ -305,7 +307,7 @@ func TestDependenciesInContext(t *testing.T) {
 		{
 			name: "cycles end",
 			files: debian(map[string]string{
-				"/usr/bin/p": elfFile(elfImage{interp: glibc64, needed: []string{"a.so"}, rpath: str("/r")}),
+				"/usr/bin/p": elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"a.so"}, RPath: str("/r")}),
 				"/r/a.so":    lib("a.so", "b.so"), "/r/b.so": lib("b.so", "a.so", "b.so"),
 			}),
 			of:   "/r/b.so",
@@ -321,7 +323,9 @@ func TestDependenciesInContext(t *testing.T) {
 	}
 }
 
-func muslProg(needed ...string) elfImage { return elfImage{interp: musl64, needed: needed} }
+func muslProg(needed ...string) linkagetest.Image {
+	return linkagetest.Image{Interp: musl64, Needed: needed}
+}
 
 func TestMusl(t *testing.T) {
 	loader := lib("libc.musl-x86_64.so.1")
@@ -365,7 +369,7 @@ func TestMusl(t *testing.T) {
 		{
 			name: "LD_LIBRARY_PATH before RPATH; RUNPATH is handed down",
 			files: map[string]string{
-				"/p":        elfFile(elfImage{interp: musl64, needed: []string{"a.so"}, runpath: str("/r")}),
+				"/p":        elfFile(linkagetest.Image{Interp: musl64, Needed: []string{"a.so"}, RunPath: str("/r")}),
 				"/env/x.so": lib(""), "/r/x.so": lib(""), "/r/a.so": lib("", "b.so", "x.so"), "/r/b.so": lib("", "libc.musl-x86_64.so.1"),
 			},
 			opts: Options{Env: []string{"LD_LIBRARY_PATH=/env"}}, of: "/r/a.so",
@@ -381,7 +385,7 @@ func TestMusl(t *testing.T) {
 		},
 		{
 			name:  "other tokens make it ignore an element",
-			files: map[string]string{"/d/p": elfFile(elfImage{interp: musl64, needed: []string{"a.so", "b.so"}, rpath: str("$ORIGIN/l:/$LIB")}), "/d/l/a.so": lib(""), "/lib/b.so": lib("")},
+			files: map[string]string{"/d/p": elfFile(linkagetest.Image{Interp: musl64, Needed: []string{"a.so", "b.so"}, RPath: str("$ORIGIN/l:/$LIB")}), "/d/l/a.so": lib(""), "/lib/b.so": lib("")},
 			of:    "/d/p", want: []string{interp, "a.so = /d/l/a.so", "b.so = /lib/b.so"},
 		},
 		{
@@ -446,7 +450,7 @@ func TestNotices(t *testing.T) {
 func TestNewIsDeterministic(t *testing.T) {
 	files := debian(map[string]string{"/etc/ld.so.cache": "garbage"})
 	for i := range 40 {
-		files[fmt.Sprintf("/usr/bin/p%d", i)] = elfFile(elfImage{interp: glibc64, needed: []string{"a.so", "libc.so.6"}, rpath: str(fmt.Sprintf("/r%d", i))})
+		files[fmt.Sprintf("/usr/bin/p%d", i)] = elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"a.so", "libc.so.6"}, RPath: str(fmt.Sprintf("/r%d", i))})
 		files[fmt.Sprintf("/r%d/a.so", i)] = lib("a.so", "b.so")
 		files[fmt.Sprintf("/r%d/b.so", i)] = lib("b.so")
 	}
