@@ -1,0 +1,132 @@
+package frontend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
+	"github.com/moby/buildkit/frontend/dockerui"
+	gwpb "github.com/moby/buildkit/frontend/gateway/pb"
+	"github.com/moby/buildkit/util/bkmaps"
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/temper-images/temper/frontend/config"
+	"github.com/temper-images/temper/frontend/installs"
+	"github.com/temper-images/temper/hardening/spec"
+	"github.com/temper-images/temper/llbgraph"
+)
+
+// hardener hardens the stage of one request, for each of its platforms.
+type hardener struct {
+	*build
+	config  config.Harden
+	helper  llb.State
+	reports bkmaps.SyncMap[string, *report]
+}
+
+// newHardener reads temper.yaml and finds the helper; nil when the level is off.
+func (b *build) newHardener(ctx context.Context) (*hardener, error) {
+	c, err := b.readConfig(ctx)
+	if err != nil || c.Harden.Level == spec.LevelOff {
+		return nil, err
+	}
+	helper, err := b.helper(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &hardener{build: b, config: c.Harden, helper: helper}, nil
+}
+
+// harden hardens what the Dockerfile gave for one platform, nil for the daemon's
+// own, and runs the steps as far as the report needs: which is all of them.
+func (h *hardener) harden(ctx context.Context, df *dockerfile2llb.Result, platform *ocispecs.Platform) (*dockerui.BuildResult, error) {
+	build := h.ui.BuildPlatforms[0]
+	target := build
+	if platform != nil {
+		target = *platform
+	}
+	id := platformID(platform)
+	if target.OS != "linux" {
+		return nil, fmt.Errorf("harden %s: only Linux images can be hardened; build this platform with --build-arg %s=%s",
+			id, config.ArgName("harden.level"), spec.LevelOff)
+	}
+	installed := installs.Packages(installs.Dockerfile{
+		Stages: h.stage.stages, Args: h.stage.args, Escape: h.stage.escape, BuildArgs: h.convert.BuildArgs,
+	}, h.stage.index)
+	out, err := llbgraph.Harden(llbgraph.Input{
+		Runtime:       df.State,
+		Helper:        h.helper,
+		Settings:      settings(h.config, df.Image, installed),
+		Target:        target,
+		Build:         build,
+		Caps:          h.ui.BuildOpts().LLBCaps,
+		IgnoreCache:   df.IsIgnoreCache,
+		MultiPlatform: h.ui.MultiPlatformRequested,
+		Location:      h.SourceMap.Location(ranges(h.stage.location())),
+	})
+	if err != nil {
+		return nil, err
+	}
+	df.SBOM.Core = out.State
+	ref, err := h.solve(ctx, out.State)
+	if err != nil {
+		return nil, fmt.Errorf("harden %s: %w", id, err)
+	}
+	reportRef, err := h.solve(ctx, out.Report)
+	if err != nil {
+		return nil, fmt.Errorf("harden %s: %w", id, err)
+	}
+	r, err := readReport(ctx, reportRef)
+	if err != nil {
+		return nil, fmt.Errorf("harden %s: %w", id, explain(err))
+	}
+	h.reports.Store(id, r)
+	return &dockerui.BuildResult{
+		Reference: ref,
+		Image:     hardenedImage(df.Image, h.config, r.User.Config),
+		// No layer of the base image is left, so there is no base to spare.
+		BaseImage: nil,
+		Epoch:     df.Epoch,
+	}, nil
+}
+
+// hardenedImage is the image configuration of the hardened stage: that of the
+// runtime stage with the new user and one layer.
+func hardenedImage(img *dockerspec.DockerOCIImage, c config.Harden, user string) *dockerspec.DockerOCIImage {
+	out := *img
+	if c.User != spec.UserKeep {
+		out.Config.User = user
+	}
+	// The exporter fills in the layer and the time.
+	out.RootFS = ocispecs.RootFS{Type: "layers"}
+	out.History = []ocispecs.History{{
+		CreatedBy: fmt.Sprintf("temper harden --level=%s", c.Level),
+		Comment:   "temper",
+	}}
+	return &out
+}
+
+// The helper's exit codes (sysexits.h) that say whose fault a failure is.
+const (
+	exitDataErr = 65
+	exitIOErr   = 74
+)
+
+// explain says what a failed step means. Its own words are in the step's log,
+// which clients show above the error.
+func explain(err error) error {
+	var exit *gwpb.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	switch exit.ExitCode {
+	case exitDataErr:
+		return fmt.Errorf("the image cannot be hardened as asked; the step's log says why and how to mend it: %w", err)
+	case exitIOErr:
+		return fmt.Errorf("reading or writing files failed; the step's log says which (is the builder's disk full?): %w", err)
+	}
+	return err
+}
