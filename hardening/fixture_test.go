@@ -162,7 +162,7 @@ func (f *fixture) deb(line string) {
 
 func parents(p string) []string {
 	var dirs []string
-	for dir := path.Dir(p); dir != "/"; dir = path.Dir(dir) {
+	for dir := path.Dir(p); path.IsAbs(dir) && dir != "/"; dir = path.Dir(dir) {
 		dirs = append(dirs, dir)
 	}
 	slices.Reverse(dirs)

@@ -97,6 +97,9 @@ func parseIDs(s string) (uid, gid int, err error) {
 func (inv *inventory) readAccounts(p string) ([]byte, error) {
 	res, err := inv.tree.Resolve(p)
 	if errors.Is(err, rootfs.ErrNotExist) {
+		if _, ok := inv.entryOf(p, map[string]string{}); ok {
+			return nil, fmt.Errorf("read %s: it is a symbolic link to nothing", p)
+		}
 		return nil, nil
 	}
 	if err != nil {
