@@ -23,6 +23,33 @@ var busyboxFiles = []struct{ name, content string }{
 	{"etc/shadow", "root:*:10933:0:99999:7:::\n"},
 }
 
+// busyboxScripts stand in for two of busybox's programs that Debian's build
+// leaves out. They understand the options that Dockerfiles commonly use.
+var busyboxScripts = []struct{ name, content string }{
+	{"bin/addgroup", `#!/bin/sh
+set -e
+gid=
+while getopts g:S o; do case $o in g) gid=$OPTARG ;; S) ;; *) exit 1 ;; esac; done
+shift $((OPTIND - 1))
+if [ -z "$gid" ]; then gid=1000; while grep -q "^[^:]*:[^:]*:$gid:" /etc/group; do gid=$((gid + 1)); done; fi
+echo "$1:x:$gid:" >>/etc/group
+`},
+	{"bin/adduser", `#!/bin/sh
+set -e
+uid= group= home= shell=/bin/sh
+while getopts DHSh:s:u:G:g: o; do
+	case $o in u) uid=$OPTARG ;; G) group=$OPTARG ;; h) home=$OPTARG ;; s) shell=$OPTARG ;; D | H | S | g) ;; *) exit 1 ;; esac
+done
+shift $((OPTIND - 1))
+if [ -z "$uid" ]; then uid=1000; while grep -q "^[^:]*:[^:]*:$uid:" /etc/passwd; do uid=$((uid + 1)); done; fi
+if [ -z "$group" ]; then group=$1; addgroup -g "$uid" "$group"; fi
+gid=$(sed -n "s/^$group:[^:]*:\([0-9]*\):.*/\1/p" /etc/group)
+echo "$1:x:$uid:$gid:Linux User,,,:${home:=/home/$1}:$shell" >>/etc/passwd
+mkdir -p "$home"
+chown "$uid:$gid" "$home"
+`},
+}
+
 // Busybox returns a base like the image busybox: one static program under all
 // its names, from Debian's package busybox-static.
 func Busybox(ctx context.Context) (Layout, error) {
@@ -62,7 +89,7 @@ func busyboxProgram(ctx context.Context) (program []byte, applets []string, err 
 	}
 	defer os.RemoveAll(tmp)
 	// apt fetches as a user of its own, which must be able to write here.
-	if err := os.Chmod(tmp, 0o777); err != nil { //nolint:gosec // a fresh directory with a random name
+	if err := os.Chmod(tmp, 0o777); err != nil {
 		return nil, nil, err
 	}
 	if _, err := run(ctx, tmp, nil, "apt-get", "download", "--quiet", "busybox-static"); err != nil {
@@ -128,6 +155,9 @@ func busyboxLayer(file string, program []byte, applets []string) error {
 	add(&tar.Header{Typeflag: tar.TypeSymlink, Name: "usr/bin/env", Linkname: "../../bin/env", Mode: 0o777}, nil)
 	for _, f := range busyboxFiles {
 		add(&tar.Header{Typeflag: tar.TypeReg, Name: f.name, Mode: 0o644}, []byte(f.content))
+	}
+	for _, f := range busyboxScripts {
+		add(&tar.Header{Typeflag: tar.TypeReg, Name: f.name, Mode: 0o755}, []byte(f.content))
 	}
 	if err != nil {
 		return fmt.Errorf("write busybox root filesystem: %w", err)

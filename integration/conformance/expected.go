@@ -25,17 +25,24 @@ const (
 	Exclusive Mode = "exclusive"
 )
 
-// Expected reads the list of tests that are expected to fail in a mode, each
-// with the reason why. A line is a test's name, white space and the reason; empty
-// lines and lines that start with "#" are skipped.
-func Expected(mode Mode) (map[string]string, error) {
+// Failure is a test that is expected to fail.
+type Failure struct {
+	Reason string
+	// Sometimes says that it depends on the machine.
+	Sometimes bool
+}
+
+// Expected reads the list of tests that are expected to fail in a mode, by name.
+// A line is a test's name, a "?" if it fails on some machines only, white space
+// and the reason; empty lines and lines that start with "#" are skipped.
+func Expected(mode Mode) (map[string]Failure, error) {
 	file := "expected-failures-" + string(mode) + ".txt"
 	f, err := lists.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("no list of expected failures for mode %q: %w", mode, err)
 	}
 	defer f.Close()
-	expected := map[string]string{}
+	expected := map[string]Failure{}
 	sc := bufio.NewScanner(f)
 	for n := 1; sc.Scan(); n++ {
 		line := strings.TrimSpace(sc.Text())
@@ -46,10 +53,11 @@ func Expected(mode Mode) (map[string]string, error) {
 		if reason = strings.TrimSpace(reason); reason == "" {
 			return nil, fmt.Errorf("%s:%d: %s has no reason", file, n, name)
 		}
-		if expected[name] != "" {
+		name, sometimes := strings.CutSuffix(name, "?")
+		if _, twice := expected[name]; twice {
 			return nil, fmt.Errorf("%s:%d: %s is listed twice", file, n, name)
 		}
-		expected[name] = reason
+		expected[name] = Failure{Reason: reason, Sometimes: sometimes}
 	}
 	if err := sc.Err(); err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, err)
@@ -74,7 +82,7 @@ func (v Verdict) OK() bool {
 }
 
 // Judge compares results, by test name, with the expected failures.
-func Judge(results map[string]Outcome, expected map[string]string) Verdict {
+func Judge(results map[string]Outcome, expected map[string]Failure) Verdict {
 	var v Verdict
 	for _, name := range slices.Sorted(maps.Keys(results)) {
 		switch results[name] {
@@ -85,7 +93,10 @@ func Judge(results map[string]Outcome, expected map[string]string) Verdict {
 		case Fail:
 			v.Failed++
 		}
-		if _, listed := expected[name]; listed && results[name] != Fail {
+		if failure, listed := expected[name]; listed && results[name] != Fail {
+			if failure.Sometimes {
+				continue
+			}
 			v.UnexpectedPass = append(v.UnexpectedPass, name)
 		} else if !listed && results[name] == Fail {
 			v.UnexpectedFail = append(v.UnexpectedFail, name)

@@ -47,9 +47,9 @@ func TestParse(t *testing.T) {
 }
 
 func TestJudge(t *testing.T) {
-	results := map[string]Outcome{"a": Pass, "b": Fail, "c": Skip, "d": Fail, "e": Pass}
-	got := Judge(results, map[string]string{"d": "why", "e": "why", "f": "why"})
-	want := Verdict{Passed: 2, Failed: 2, Skipped: 1, UnexpectedFail: []string{"b"}, UnexpectedPass: []string{"e"}, Unknown: []string{"f"}}
+	results := map[string]Outcome{"a": Pass, "b": Fail, "c": Skip, "d": Fail, "e": Pass, "g": Pass}
+	got := Judge(results, map[string]Failure{"d": {}, "e": {}, "f": {}, "g": {Sometimes: true}})
+	want := Verdict{Passed: 3, Failed: 2, Skipped: 1, UnexpectedFail: []string{"b"}, UnexpectedPass: []string{"e"}, Unknown: []string{"f"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("verdict (-want +got):\n%s", diff)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -25,6 +26,10 @@ const (
 	worker   = "/worker=oci"
 	frontend = "frontend=gateway"
 )
+
+// settings are the keys under which the suite runs a test several times; other
+// parts of a name are steps inside a test, which end as the test does.
+var settings = []string{"env", "network.host", "security.insecure"}
 
 // event is a line of "go tool test2json".
 type event struct {
@@ -68,8 +73,7 @@ func Parse(r io.Reader, log io.Writer) (map[string]Outcome, error) {
 	}
 }
 
-// shortName cuts what all names share. Steps inside a test have no name of their
-// own here: the test ends as they do.
+// shortName cuts what all names share, and refuses what is no test of the suite.
 func shortName(full string) (string, bool) {
 	name, ok := strings.CutPrefix(full, prefix)
 	if !ok {
@@ -83,7 +87,8 @@ func shortName(full string) (string, bool) {
 		if part == "" || part == frontend {
 			continue
 		}
-		if !strings.Contains(part, "=") {
+		key, _, _ := strings.Cut(part, "=")
+		if !slices.Contains(settings, key) {
 			return "", false
 		}
 		test += "/" + part

@@ -89,9 +89,9 @@ func (s *Suite) Run(ctx context.Context, frontend string, tests []string, log io
 		names := map[string]bool{}
 		for _, t := range tests {
 			name, _, _ := strings.Cut(t, "/")
-			names["^"+name+"$"] = true
+			names[name] = true
 		}
-		pattern = "^TestIntegration$/" + strings.Join(slices.Sorted(maps.Keys(names)), "|") + "/^worker=oci$"
+		pattern = "^TestIntegration$/^(" + strings.Join(slices.Sorted(maps.Keys(names)), "|") + ")$/^worker=oci$"
 	}
 	cmd := exec.CommandContext(ctx, "go", "tool", "test2json", "-t", s.Binary,
 		"-test.v=test2json", "-test.timeout=40m", "-test.parallel="+strconv.Itoa(2*runtime.GOMAXPROCS(0)), "-test.run="+pattern)

@@ -55,7 +55,7 @@ func Start(ctx context.Context, dir string, img v1.Image, opt Options) (*Contain
 		return nil, fmt.Errorf("start container: %w", err)
 	}
 	pidFile := filepath.Join(dir, "pid")
-	c.cmd = exec.Command(c.runtime, c.state("run", "--bundle", dir, "--pid-file", pidFile, c.id)...) //nolint:noctx // it outlives ctx; Stop ends it
+	c.cmd = exec.Command(c.runtime, c.state("run", "--bundle", dir, "--pid-file", pidFile, c.id)...)
 	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.out
 	if err := c.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start container: %w: install Debian's package %s", err, c.runtime)
@@ -125,7 +125,7 @@ func prepare(ctx context.Context, dir string, img v1.Image, opt Options) (*Conta
 	for name, content := range map[string]string{
 		"hosts": "127.0.0.1 localhost\n127.0.0.1 temper\n", "resolv.conf": "", "hostname": "temper\n",
 	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil { //nolint:gosec // the container's user reads it
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
 			return nil, err
 		}
 	}
@@ -185,11 +185,11 @@ func (c *Container) Stop() error {
 }
 
 func (c *Container) kill(signal string) error {
-	return exec.Command(c.runtime, c.state("kill", c.id, signal)...).Run() //nolint:noctx // it ends at once
+	return exec.Command(c.runtime, c.state("kill", c.id, signal)...).Run()
 }
 
 func (c *Container) remove() error {
-	out, err := exec.Command(c.runtime, c.state("delete", "--force", c.id)...).CombinedOutput() //nolint:noctx // it ends at once
+	out, err := exec.Command(c.runtime, c.state("delete", "--force", c.id)...).CombinedOutput()
 	if err != nil && !strings.Contains(string(out), "does not exist") {
 		return fmt.Errorf("remove container: %w: %s", err, out)
 	}

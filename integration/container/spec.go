@@ -52,7 +52,7 @@ func spec(rootfs, files string, cfg v1.Config, opt Options) (*specs.Spec, error)
 	}
 	groups := make([]uint32, 0, len(who.Sgids))
 	for _, g := range who.Sgids {
-		groups = append(groups, uint32(g)) //nolint:gosec // a group ID
+		groups = append(groups, uint32(g))
 	}
 	mounts := slices.Clone(mounts)
 	for _, name := range []string{"hosts", "resolv.conf", "hostname"} {
@@ -69,7 +69,7 @@ func spec(rootfs, files string, cfg v1.Config, opt Options) (*specs.Spec, error)
 	return &specs.Spec{
 		Version: specs.Version,
 		Process: &specs.Process{
-			User:            specs.User{UID: uint32(who.Uid), GID: uint32(who.Gid), AdditionalGids: groups}, //nolint:gosec // IDs
+			User:            specs.User{UID: uint32(who.Uid), GID: uint32(who.Gid), AdditionalGids: groups},
 			Args:            args,
 			Env:             env,
 			Cwd:             cwd,

@@ -59,7 +59,7 @@ func Start(ctx context.Context, dir string, opt Options) (*Daemon, error) {
 		"--config", conf, "--root", filepath.Join(dir, "root"), "--addr", d.Addr,
 		"--oci-worker=true", "--containerd-worker=false", "--oci-worker-net=host", "--oci-worker-gc=false",
 	}, opt.Args...)
-	d.cmd = exec.Command(opt.Binary, args...) //nolint:noctx // it outlives ctx; Stop ends it
+	d.cmd = exec.Command(opt.Binary, args...)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	// A daemon must not outlive a test process that is killed.
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

@@ -45,7 +45,7 @@ func Start(ctx context.Context, storage string) (*Registry, error) {
 		return nil, fmt.Errorf("start docker-registry: %w", err)
 	}
 
-	cmd := exec.Command("docker-registry", "serve", file) //nolint:noctx // it outlives ctx; Stop ends it
+	cmd := exec.Command("docker-registry", "serve", file)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stderr, err := cmd.StderrPipe()
 	if err != nil {

@@ -1,0 +1,34 @@
+# Targets only dispatch: the work is in .ci/ and in integration/cmd/.
+# Every target installs and builds what it needs, and says so.
+
+.PHONY: help build frontend demo test conformance lint fuzz bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
+
+build: ## temper, temper-frontend, buildkitd and buildctl in bin/
+	@.ci/build
+
+frontend: ## the frontend image as an OCI layout in bin/frontend
+	@.ci/frontend
+
+demo: ## build, harden and run the nginx example, with no image registry
+	@.ci/demo
+
+test: ## all tests, with real builders, containers and registries
+	@.ci/test
+
+conformance: ## BuildKit's own Dockerfile tests against the frontend
+	@.ci/conformance
+
+lint: ## formatting, go vet and the house rules
+	@.ci/lint
+
+fuzz: ## every fuzz target for FUZZTIME (default 60s)
+	@.ci/fuzz
+
+bench: ## what hardening costs, beside copying the kept files
+	@.ci/bench
+
+clean: ## remove bin/
+	@rm -rf bin
