@@ -83,7 +83,12 @@ type Builder struct {
 
 // String describes the builder in a few words.
 func (b *Builder) String() string {
-	return fmt.Sprintf("%s at %s (BuildKit %s)", b.Kind, b.Address, b.Version)
+	s := fmt.Sprintf("%s at %s", b.Kind, b.Address)
+	// A BuildKit that was built by go build does not know its version.
+	if b.Version != "" && !strings.Contains(b.Version, "unknown") {
+		s += " (BuildKit " + b.Version + ")"
+	}
+	return s
 }
 
 // Close ends the connection, and the daemon when it is our own and nobody else

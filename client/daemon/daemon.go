@@ -78,7 +78,7 @@ func (c Config) plan() (*plan, error) {
 		return nil, err
 	}
 	p := &plan{Rootless: os.Geteuid() != 0, Program: c.Program}
-	if p.StateDir, err = c.stateDir(); err != nil {
+	if p.StateDir, err = c.Dir(); err != nil {
 		return nil, err
 	}
 	if p.Program == "" {
@@ -97,7 +97,8 @@ func (c Config) plan() (*plan, error) {
 	return p, nil
 }
 
-func (c Config) stateDir() (string, error) {
+// Dir is the state directory.
+func (c Config) Dir() (string, error) {
 	if c.StateDir == "" {
 		return DefaultStateDir()
 	}

@@ -144,17 +144,17 @@ func absolute(p string) string {
 	return p
 }
 
-// Describe says in a few words what Start would run.
+// Describe says in a few words where and how Start would run a daemon.
 func (c Config) Describe() string {
 	how := "as root"
 	if uid := os.Geteuid(); uid != 0 {
 		how = "rootless as uid " + strconv.Itoa(uid)
 	}
-	dir, err := c.stateDir()
+	dir, err := c.Dir()
 	if err != nil {
 		dir = "an unknown directory"
 	}
-	return fmt.Sprintf("own buildkitd, %s, state in %s", how, dir)
+	return fmt.Sprintf("%s, %s", dir, how)
 }
 
 // Check says why a daemon could not be started, as a *MissingError, or nothing.

@@ -1,0 +1,104 @@
+// Package build turns a request, as a command line states it, into one BuildKit
+// solve, and puts what comes out of it in its place in one step.
+package build
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/docker/cli/cli/config/configfile"
+	bkclient "github.com/moby/buildkit/client"
+	"github.com/temper-images/temper/client/frontend"
+)
+
+// Request says what to build. Fields that hold specifications take what the
+// docker buildx build flag of that name takes. The zero value of every field but
+// Frontend is usable.
+type Request struct {
+	// Frontend converts the Dockerfile.
+	Frontend *frontend.Frontend
+
+	// Context is a directory, the URL of a git repository or an archive, or "-"
+	// for Stdin. Empty means the current directory.
+	Context string
+	// Dockerfile is a path, or "-" for Stdin. Empty means Dockerfile in Context.
+	Dockerfile string
+	// Stdin is read when Context or Dockerfile is "-": a Dockerfile, or as
+	// Context also an archive.
+	Stdin io.Reader
+
+	// Target is the stage to build; Platforms are the target platforms.
+	Target    string
+	Platforms []string
+	// BuildArgs are build arguments; a name without "=" takes its value from
+	// the environment.
+	BuildArgs []string
+	// Contexts are further build contexts, "NAME=VALUE".
+	Contexts []string
+	// Labels are "KEY=VALUE"; Annotations are "[TYPE[PLATFORM],…:]KEY=VALUE".
+	Labels      []string
+	Annotations []string
+	// Tags are image names that OCI layouts and archives record.
+	Tags []string
+
+	// Secrets and SSH are what the build may see of the client's secrets.
+	Secrets []string
+	SSH     []string
+	// Allow are the entitlements that the build gets.
+	Allow []string
+
+	// NoCache builds everything anew, NoCacheFilter the named stages; Pull asks
+	// the registry for every image anew.
+	NoCache       bool
+	NoCacheFilter []string
+	Pull          bool
+	// CacheFrom and CacheTo are external caches.
+	CacheFrom []string
+	CacheTo   []string
+
+	// Attest are attestations that BuildKit is to make.
+	Attest []string
+
+	// AddHosts, Network, ShmSize (bytes) and Ulimits are for RUN instructions.
+	AddHosts []string
+	Network  string
+	ShmSize  int64
+	Ulimits  []string
+
+	// Outputs say where the image goes. Empty means an OCI layout named after
+	// the context.
+	Outputs []string
+	// Stdout takes the outputs whose destination is "-".
+	Stdout io.Writer
+	// Call asks the frontend a question instead of building; see ParseCall.
+	Call *Call
+
+	// Auth are the registry credentials. Nil means none.
+	Auth *configfile.ConfigFile
+	// Status receives the progress of the build and is closed at its end, also
+	// when Run fails. Nil means that nobody looks.
+	Status chan *bkclient.SolveStatus
+}
+
+// InputError says that the request itself is wrong, before anything was built.
+type InputError struct{ Err error }
+
+func (e *InputError) Error() string { return e.Err.Error() }
+func (e *InputError) Unwrap() error { return e.Err }
+
+func inputErrorf(format string, args ...any) error {
+	return &InputError{Err: fmt.Errorf(format, args...)}
+}
+
+// asInputError marks err, if it is one, as the request's fault.
+func asInputError(flag string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var ie *InputError
+	if errors.As(err, &ie) {
+		return err
+	}
+	return inputErrorf("%s: %w", flag, err)
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/docker/cli/cli/config"
+	"github.com/docker/go-units"
+	bkclient "github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/util/progress/progressui"
+	"github.com/spf13/cobra"
+	"github.com/temper-images/temper/client"
+	"github.com/temper-images/temper/client/build"
+	"github.com/temper-images/temper/client/frontend"
+	"github.com/temper-images/temper/client/report"
+)
+
+// buildFlags are the flags of temper build that are not part of the request.
+type buildFlags struct {
+	req          build.Request
+	frontend     string
+	shmSize      string
+	sbom         string
+	provenance   string
+	call         string
+	check        bool
+	progress     string
+	quiet        bool
+	metadataFile string
+	iidFile      string
+}
+
+func newBuild(bf *builderFlags) *cobra.Command {
+	f := &buildFlags{}
+	cmd := &cobra.Command{
+		Use:   "build [CONTEXT]",
+		Short: "Build a hardened image",
+		Long:  buildHelp + "\n\n" + exitCodesHelp,
+		Example: `  temper build .
+  temper build -o app.oci -t example.com/app:1 --platform linux/amd64,linux/arm64 .
+  temper build -o type=image,name=example.com/app,push=true .
+  temper build --check .`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				f.req.Context = args[0]
+			}
+			return f.run(cmd, bf)
+		},
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+const buildHelp = `Build a hardened image from the Dockerfile in CONTEXT.
+
+CONTEXT is a directory (the current one by default), the URL of a git repository
+or an archive, or - for a Dockerfile or an archive on standard input.
+
+Outputs (-o, may be repeated):
+  DIR                            an OCI image layout directory; what was there is
+                                 replaced in one step, and only by a build that
+                                 succeeded. Default: NAME.oci, after the context
+  -                              an OCI archive on standard output
+  type=oci,dest=FILE             an OCI archive
+  type=docker[,dest=FILE]        load into the Docker engine, or a Docker archive
+  type=image,name=REPO,push=true push by digest. Nothing gets a tag, because
+                                 nobody has signed the image yet; tags given with
+                                 -t are recorded in layouts and archives only
+  type=local,dest=DIR            the files of the image
+  type=tar,dest=FILE             the files of the image as an archive
+  type=cacheonly                 nothing but the build cache
+The other options of BuildKit's exporters may follow, as in docker buildx build.
+
+When SOURCE_DATE_EPOCH is set, as a variable or a build argument, images are
+written with rewrite-timestamp=true, so that equal builds give equal digests.`
+
+func (f *buildFlags) add(cmd *cobra.Command) {
+	var platform []string
+	if v := os.Getenv("DOCKER_DEFAULT_PLATFORM"); v != "" {
+		platform = []string{v}
+	}
+	r, flags := &f.req, cmd.Flags()
+	flags.StringVarP(&r.Dockerfile, "file", "f", "", "Dockerfile, or - for standard input (default: Dockerfile in CONTEXT)")
+	flags.StringVar(&r.Target, "target", "", "Stage to build; a stage that is not the last is built without hardening")
+	flags.StringArrayVar(&r.Platforms, "platform", platform, "Target platforms, for example linux/amd64,linux/arm64")
+	flags.StringArrayVar(&r.BuildArgs, "build-arg", nil, "Build argument, KEY=VALUE, or KEY for a variable of the environment; TEMPER_<FIELD> overrides a field of temper.yaml")
+	flags.StringArrayVar(&r.Contexts, "build-context", nil, "Further build context, NAME=VALUE: a directory, a URL, docker-image://REF or oci-layout://DIR")
+	flags.StringArrayVar(&r.Secrets, "secret", nil, "Secret for the build, id=ID[,src=FILE|,env=VARIABLE]")
+	flags.StringArrayVar(&r.SSH, "ssh", nil, "SSH agent or keys for the build, default|ID[=SOCKET|KEY[,KEY]]")
+	flags.BoolVar(&r.NoCache, "no-cache", false, "Do not use the build cache")
+	flags.StringArrayVar(&r.NoCacheFilter, "no-cache-filter", nil, "Do not use the build cache for these stages")
+	flags.BoolVar(&r.Pull, "pull", false, "Ask the registry for newer versions of all images")
+	flags.StringArrayVar(&r.CacheFrom, "cache-from", nil, "External cache to read, REF or type=TYPE[,KEY=VALUE]")
+	flags.StringArrayVar(&r.CacheTo, "cache-to", nil, "External cache to write, REF or type=TYPE[,KEY=VALUE]")
+	flags.StringArrayVar(&r.Labels, "label", nil, "Label of the image, KEY=VALUE")
+	flags.StringArrayVar(&r.Annotations, "annotation", nil, "Annotation, [TYPE[PLATFORM]:]KEY=VALUE with the types index, manifest, index-descriptor, manifest-descriptor")
+	flags.StringArrayVarP(&r.Tags, "tag", "t", nil, "Name of the image, recorded in OCI layouts and archives")
+	flags.StringArrayVarP(&r.Outputs, "output", "o", nil, "Where the image goes; see above")
+	flags.StringVar(&f.frontend, "frontend", "", "Temper frontend: a registry reference, oci-layout://DIR, a path of a layout or of the binary temper-frontend, or "+frontend.Stock+" for no hardening (environment: "+frontend.Env+"; default: what lies beside temper)")
+	flags.StringVar(&f.call, "call", "build", "What to ask of the frontend: build, check, outline, targets[,format=json]")
+	flags.BoolVar(&f.check, "check", false, "Short for --call=check")
+	flags.StringArrayVar(&r.AddHosts, "add-host", nil, "Further host for RUN instructions, HOST:IP")
+	flags.StringVar(&r.Network, "network", "default", "Network for RUN instructions: default, none, host")
+	flags.StringArrayVar(&r.Allow, "allow", nil, "Entitlement for the build: network.host, security.insecure, device")
+	flags.StringVar(&f.shmSize, "shm-size", "", "Size of /dev/shm for RUN instructions, for example 64m")
+	flags.StringArrayVar(&r.Ulimits, "ulimit", nil, "Limit for RUN instructions, TYPE=SOFT[:HARD]")
+	flags.StringArrayVar(&r.Attest, "attest", nil, "Attestation that BuildKit is to make, type=sbom|provenance[,KEY=VALUE]")
+	flags.StringVar(&f.sbom, "sbom", "", "Short for --attest=type=sbom")
+	flags.StringVar(&f.provenance, "provenance", "", "Short for --attest=type=provenance")
+	flags.StringVar(&f.progress, "progress", "auto", "Progress: auto, plain, tty, rawjson, quiet, none (environment: BUILDKIT_PROGRESS)")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "Print the image's ID only")
+	flags.StringVar(&f.metadataFile, "metadata-file", "", "Write what is known about the result to this file, as JSON")
+	flags.StringVar(&f.iidFile, "iidfile", "", "Write the image's ID to this file")
+}
+
+// complete turns the flags that have a form of their own into the request.
+func (f *buildFlags) complete() (err error) {
+	if f.sbom != "" {
+		f.req.Attest = append(f.req.Attest, build.AttestSpec("sbom", f.sbom))
+	}
+	if f.provenance != "" {
+		f.req.Attest = append(f.req.Attest, build.AttestSpec("provenance", f.provenance))
+	}
+	if f.shmSize != "" {
+		if f.req.ShmSize, err = units.RAMInBytes(f.shmSize); err != nil {
+			return &build.InputError{Err: fmt.Errorf("--shm-size %s: %w", f.shmSize, err)}
+		}
+	}
+	if f.check {
+		f.call = "check"
+	}
+	if f.req.Call, err = build.ParseCall(f.call); err != nil {
+		return err
+	}
+	for _, spec := range f.req.Outputs {
+		o, err := build.ParseOutput(spec)
+		if err != nil {
+			return err
+		}
+		if f.iidFile != "" && (o.Type == bkclient.ExporterLocal || o.Type == bkclient.ExporterTar) {
+			return &build.InputError{Err: fmt.Errorf("--iidfile: an output of type %s has no image ID", o.Type)}
+		}
+	}
+	return nil
+}
+
+func (f *buildFlags) run(cmd *cobra.Command, bf *builderFlags) (err error) {
+	mode, err := f.displayMode()
+	if err != nil {
+		return err
+	}
+	if err := f.complete(); err != nil {
+		return err
+	}
+	opts := client.Options{Frontend: frontend.Options{Spec: f.frontend}}
+	if opts.Builder, err = bf.options(); err != nil {
+		return err
+	}
+	// A file of an earlier build must not pass for one of this.
+	if f.iidFile != "" {
+		if err := os.Remove(f.iidFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("--iidfile: %w", err)
+		}
+	}
+	ctx := cmd.Context()
+	c, err := client.New(ctx, opts)
+	if err != nil {
+		return err
+	}
+	// After an interrupt there is still a daemon to be stopped.
+	defer func() { err = errors.Join(err, c.Close(context.WithoutCancel(ctx))) }()
+
+	f.req.Stdin, f.req.Stdout = cmd.InOrStdin(), cmd.OutOrStdout()
+	f.req.Auth = config.LoadDefaultConfigFile(cmd.ErrOrStderr())
+	show, err := startDisplay(ctx, cmd.ErrOrStderr(), mode, c.Builder().String())
+	if err != nil {
+		return err
+	}
+	f.req.Status = show.status
+	res, err := c.Build(ctx, f.req)
+	show.wait()
+	if err != nil {
+		return err
+	}
+	return f.finish(cmd, mode, res)
+}
+
+// finish writes and prints what a successful build gave.
+func (f *buildFlags) finish(cmd *cobra.Command, mode progressui.DisplayMode, res *build.Result) error {
+	if f.iidFile != "" {
+		if err := os.WriteFile(f.iidFile, []byte(res.ImageID()), 0o644); err != nil {
+			return fmt.Errorf("--iidfile: %w", err)
+		}
+	}
+	if f.metadataFile != "" {
+		if err := res.WriteMetadata(f.metadataFile); err != nil {
+			return err
+		}
+	}
+	if f.req.Call != nil {
+		code, err := f.req.Call.Print(cmd.OutOrStdout(), res)
+		if err != nil {
+			return err
+		}
+		if code != 0 {
+			return codeError(code)
+		}
+		return nil
+	}
+	switch mode {
+	case progressui.RawJSONMode:
+		return nil
+	case progressui.QuietMode:
+		if f.quiet && res.ImageID() != "" {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), res.ImageID())
+			return err
+		}
+		return nil
+	}
+	return summarise(cmd.ErrOrStderr(), res)
+}
+
+func summarise(w io.Writer, res *build.Result) error {
+	for _, platform := range res.Platforms() {
+		if err := report.Write(w, platform, res.Reports[platform]); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(w)
+	if d := res.Digest(); d != "" {
+		fmt.Fprintln(w, "image", d)
+	}
+	for _, path := range res.Written {
+		fmt.Fprintln(w, "written to", path)
+	}
+	for _, m := range res.Messages {
+		fmt.Fprintln(w, m)
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+// Command temper builds hardened images from ordinary Dockerfiles.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/moby/buildkit/solver/errdefs"
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+	"github.com/temper-images/temper/client/build"
+	"github.com/temper-images/temper/client/builder"
+	"github.com/temper-images/temper/client/daemon"
+	"github.com/temper-images/temper/client/frontend"
+)
+
+// The exit codes; they are part of the documented behaviour.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNoBuilder   = 3
+	exitNoFrontend  = 4
+	exitInterrupted = 130
+)
+
+const exitCodesHelp = `Exit codes:
+  0    done
+  1    the build failed, or a check found something
+  2    the command line, the context or the Dockerfile's name is wrong
+  3    no builder was found, or the one that was named does not answer
+  4    no usable frontend was found
+  130  interrupted`
+
+// errInterrupted is why a build ends after Ctrl-C.
+var errInterrupted = errors.New("interrupted")
+
+// codeError ends the program with a code and without a message.
+type codeError int
+
+func (e codeError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+func main() {
+	logrus.SetFormatter(logFormatter{&logrus.TextFormatter{}})
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel(errInterrupted)
+		<-signals
+		// Whatever still runs is stopped by those who hold on to us: the
+		// kernel takes back our lease on buildkitd.
+		os.Exit(exitInterrupted)
+	}()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// logFormatter prints what the libraries log, but for a remark of the content
+// store about a feature of file systems that nothing here uses.
+type logFormatter struct{ logrus.Formatter }
+
+func (f logFormatter) Format(e *logrus.Entry) ([]byte, error) {
+	if strings.Contains(e.Message, "fsverity") {
+		return nil, nil
+	}
+	return f.Formatter.Format(e)
+}
+
+// run is the program. It returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	started := false
+	root := newRoot()
+	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	var code codeError
+	if errors.As(err, &code) {
+		return int(code)
+	}
+	for _, s := range errdefs.Sources(err) {
+		if perr := s.Print(stderr); perr != nil {
+			err = errors.Join(err, perr)
+		}
+	}
+	fmt.Fprintf(stderr, "ERROR: %v\n", err)
+	if !started {
+		return exitUsage
+	}
+	return exitCode(ctx, err)
+}
+
+func exitCode(ctx context.Context, err error) int {
+	var (
+		input       *build.InputError
+		unreachable *builder.UnreachableError
+		notFound    *builder.NotFoundError
+		noFrontend  *frontend.MissingError
+		badFrontend *frontend.InvalidError
+	)
+	switch {
+	case errors.Is(context.Cause(ctx), errInterrupted):
+		return exitInterrupted
+	case errors.As(err, &input):
+		return exitUsage
+	case errors.As(err, &unreachable), errors.As(err, &notFound):
+		return exitNoBuilder
+	case errors.As(err, &noFrontend), errors.As(err, &badFrontend):
+		return exitNoFrontend
+	}
+	return exitFailed
+}
+
+func newRoot() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "temper",
+		Short:         "Build hardened images from ordinary Dockerfiles",
+		Long:          "Build hardened images from ordinary Dockerfiles.\n\n" + exitCodesHelp,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       version(),
+	}
+	var flags builderFlags
+	flags.add(cmd.PersistentFlags())
+	cmd.AddCommand(newBuild(&flags), newDoctor(&flags), newVersion(), newDaemon())
+	return cmd
+}
+
+// newDaemon is the part of temper that keeps a buildkitd of its own alive.
+func newDaemon() *cobra.Command {
+	return &cobra.Command{
+		Use:                "daemon",
+		Hidden:             true,
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return daemon.Main(cmd.Context(), args, cmd.ErrOrStderr())
+		},
+	}
+}
