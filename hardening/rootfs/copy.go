@@ -35,8 +35,9 @@ type Stats struct {
 // clock or on the order of the work.
 //
 // A hardlinked file whose first name is dropped lives on under its next one.
-// Sockets, whiteouts and overlay attributes are left out with a notice. Losing
-// security.capability, a user attribute or an access control list is an error.
+// Sockets and whiteouts are left out with a notice, SELinux labels and overlay
+// attributes without: they belong to the host. Losing security.capability, a
+// user attribute or an access control list is an error.
 //
 // An error names the path and wraps the system's (unix.ENOSPC for a full disk).
 // After an error dst is emptied again.

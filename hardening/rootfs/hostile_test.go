@@ -140,6 +140,34 @@ func TestCopyAcrossFilesystems(t *testing.T) {
 	}
 }
 
+// BuildKit's usual snapshots are overlays, on both sides.
+func TestCopyOverlay(t *testing.T) {
+	base := mount(t, "tmpfs", "")
+	overlay := func(name string, lower string) string {
+		dir := func(part string) string { return filepath.Join(base, name+part) }
+		must(t, os.Mkdir(dir("upper"), 0o755), os.Mkdir(dir("work"), 0o755))
+		return mount(t, "overlay", fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, dir("upper"), dir("work")))
+	}
+	empty := filepath.Join(base, "empty")
+	must(t, os.Mkdir(empty, 0o755))
+	lower := makeEverything(t)
+	src := overlay("src", lower)
+	// A directory that was replaced is opaque, and a deleted file a whiteout.
+	must(t, os.RemoveAll(filepath.Join(src, "var")), os.MkdirAll(filepath.Join(src, "var/lib"), 0o755),
+		os.Remove(filepath.Join(src, "data/large")))
+	tree := scanDir(t, src)
+	want := describe(t, src)
+	dst := overlay("dst", empty)
+	stats, err := Copy(t.Context(), tree, openDir(t, dst), Plan{})
+	must(t, err)
+	if diff := cmp.Diff(want, describe(t, dst)); diff != "" {
+		t.Error(diff)
+	}
+	if len(stats.Notices) > 0 {
+		t.Errorf("notices: %q", stats.Notices)
+	}
+}
+
 func TestCopyDeep(t *testing.T) {
 	src := t.TempDir()
 	fd := makeDeep(t, src, "d", 2000)
