@@ -11,10 +11,13 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	judge "github.com/anchore/go-rpmdb/pkg"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/temper-images/temper/hardening/packages/rpmdb/rpmdbtest"
 )
 
 // listing is what two readers must agree on: a package and its files.
@@ -33,16 +36,17 @@ func listing(t testing.TB, blobs [][]byte) []string {
 			}
 			return list
 		}
-		line := fmt.Sprint(texts(TagName), texts(TagVersion), texts(TagRelease), texts(TagArch))
+		var line strings.Builder
+		fmt.Fprint(&line, texts(TagName), texts(TagVersion), texts(TagRelease), texts(TagArch))
 		indexes, err := h.Numbers(TagDirIndexes)
 		if err != nil {
 			t.Fatal(err)
 		}
 		dirs := texts(TagDirNames)
 		for i, base := range texts(TagBaseNames) {
-			line += " " + path.Join(dirs[indexes[i]], base)
+			line.WriteString(" " + path.Join(dirs[indexes[i]], base))
 		}
-		list = append(list, line)
+		list = append(list, line.String())
 	}
 	return list
 }
@@ -65,15 +69,16 @@ func judged(t testing.TB, file string) []string {
 		if p.Arch == "" {
 			arch = nil
 		}
-		line := fmt.Sprint([]string{p.Name}, []string{p.Version}, []string{p.Release}, arch)
+		var line strings.Builder
+		fmt.Fprint(&line, []string{p.Name}, []string{p.Version}, []string{p.Release}, arch)
 		files, err := p.InstalledFileNames()
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range files {
-			line += " " + name
+			line.WriteString(" " + name)
 		}
-		list = append(list, line)
+		list = append(list, line.String())
 	}
 	return list
 }
@@ -128,9 +133,9 @@ func TestRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, db := range map[string][]byte{
-		"ndb":                  makeNDB(blobs...),
-		"bdb little-endian":    makeBDB(binary.LittleEndian, blobs...),
-		"bdb big-endian":       makeBDB(binary.BigEndian, blobs...),
+		"ndb":                  rpmdbtest.NDB(blobs...),
+		"bdb little-endian":    rpmdbtest.BDB(binary.LittleEndian, blobs...),
+		"bdb big-endian":       rpmdbtest.BDB(binary.BigEndian, blobs...),
 		"sqlite":               written,
 		"sqlite, stranger log": written,
 	} {
@@ -204,7 +209,7 @@ func TestReadDamaged(t *testing.T) {
 		return db
 	}
 	little := binary.LittleEndian
-	bdb, ndb := makeBDB(little, blob), makeNDB(blob)
+	bdb, ndb := rpmdbtest.BDB(little, blob), rpmdbtest.NDB(blob)
 	query := func(statements string) []byte {
 		var dt []byte
 		err := inMemory(t.Context(), func(conn *sql.Conn) error {
@@ -265,7 +270,7 @@ func TestReadCanceled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("stop")
 	cancel(stop)
-	for _, db := range [][]byte{makeNDB(demoHeader("p")), makeBDB(binary.LittleEndian, demoHeader("p"))} {
+	for _, db := range [][]byte{rpmdbtest.NDB(demoHeader("p")), rpmdbtest.BDB(binary.LittleEndian, demoHeader("p"))} {
 		if _, err := Read(ctx, db, nil); !errors.Is(err, stop) {
 			t.Errorf("error %v, want the cause of the cancelation", err)
 		}
@@ -305,7 +310,7 @@ func FuzzRead(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, db := range [][]byte{makeNDB(blob), makeBDB(binary.LittleEndian, blob), makeBDB(binary.BigEndian, blob), written} {
+	for _, db := range [][]byte{rpmdbtest.NDB(blob), rpmdbtest.BDB(binary.LittleEndian, blob), rpmdbtest.BDB(binary.BigEndian, blob), written} {
 		f.Add(db, []byte(nil))
 	}
 	f.Fuzz(func(t *testing.T, db, wal []byte) {
