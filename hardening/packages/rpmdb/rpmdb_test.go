@@ -171,7 +171,7 @@ func TestReadLog(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	exec(schema)
+	exec(schema())
 	exec("PRAGMA wal_checkpoint(TRUNCATE)")
 	var want [][]byte
 	for i := range 20 {

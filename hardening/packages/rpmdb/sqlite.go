@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
@@ -82,22 +83,37 @@ type Entry struct {
 	Blob []byte
 }
 
-// schema is the part of rpm's tables that programs which only read need (rpm
-// 4.18, lib/backend/sqlite.c): the headers, and the index by name. rpm itself
-// can make the others again with rpmdb --rebuilddb.
-const schema = `
-PRAGMA page_size = 4096;
-CREATE TABLE 'Packages' (hnum INTEGER PRIMARY KEY AUTOINCREMENT,blob BLOB NOT NULL);
-CREATE TABLE 'Name' (key 'TEXT' NOT NULL, hnum INTEGER NOT NULL, idx INTEGER NOT NULL, FOREIGN KEY (hnum) REFERENCES 'Packages'(hnum));
-CREATE INDEX 'Name_key_idx' ON 'Name'(key ASC);
-`
+// indexes are the tables that rpm looks for when it opens a database, and would
+// make if it may write (rpm 4.18, lib/rpmdb.c and lib/backend/sqlite.c).
+var indexes = []string{
+	"Name", "Basenames", "Group", "Requirename", "Providename", "Conflictname", "Obsoletename", "Triggername", "Dirnames",
+	"Installtid", "Sigmd5", "Sha1header", "Filetriggername", "Transfiletriggername", "Recommendname", "Suggestname",
+	"Supplementname", "Enhancename",
+}
+
+// schema returns the statements that make rpm's tables.
+func schema() string {
+	var b strings.Builder
+	b.WriteString("PRAGMA page_size = 4096;\nCREATE TABLE 'Packages' (hnum INTEGER PRIMARY KEY AUTOINCREMENT,blob BLOB NOT NULL);\n")
+	for _, name := range indexes {
+		kind := "TEXT"
+		if name == "Installtid" || name == "Sigmd5" {
+			kind = "BLOB"
+		}
+		fmt.Fprintf(&b, "CREATE TABLE '%s' (key '%s' NOT NULL, hnum INTEGER NOT NULL, idx INTEGER NOT NULL, FOREIGN KEY (hnum) REFERENCES 'Packages'(hnum));\n", name, kind)
+	}
+	b.WriteString("CREATE INDEX 'Name_key_idx' ON 'Name'(key ASC);\n")
+	return b.String()
+}
 
 // Write returns a SQLite database of rpm with the packages, numbered from one
-// in their order. Equal packages give equal bytes.
+// in their order. Equal packages give equal bytes. Of the indexes only that by
+// name is filled, which is enough to list, query and verify packages; rpmdb
+// --rebuilddb fills the others.
 func Write(ctx context.Context, entries []Entry) ([]byte, error) {
 	var db []byte
 	err := inMemory(ctx, func(conn *sql.Conn) error {
-		if _, err := conn.ExecContext(ctx, schema); err != nil {
+		if _, err := conn.ExecContext(ctx, schema()); err != nil {
 			return err
 		}
 		tx, err := conn.BeginTx(ctx, nil)
