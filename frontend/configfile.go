@@ -59,7 +59,7 @@ func (b *build) readConfig(ctx context.Context) (config.Config, error) {
 func (b *build) findConfig(ctx context.Context) (*llb.SourceMap, error) {
 	// The file itself need not be in what the Dockerfile may copy, so
 	// .dockerignore does not hide it.
-	st, err := b.ui.MainContext(ctx, append(onlyConfig(config.FileName, dockerui.DefaultLocalNameContext), llb.ExcludePatterns(nil))...)
+	st, err := b.ui.MainContext(ctx, append(onlyConfig(config.FileName, dockerui.DefaultLocalNameContext, "in the context"), llb.ExcludePatterns(nil))...)
 	if err != nil {
 		return nil, err
 	}
@@ -73,11 +73,11 @@ func (b *build) findConfig(ctx context.Context) (*llb.SourceMap, error) {
 
 // onlyConfig limits a local source to one file, and keeps what was transferred
 // for it apart from other uses of the same source.
-func onlyConfig(name, local string) []llb.LocalOption {
+func onlyConfig(name, local, where string) []llb.LocalOption {
 	return []llb.LocalOption{
 		llb.FollowPaths([]string{name}),
 		llb.SharedKeyHint(local + "-" + config.FileName),
-		dockerui.WithInternalName("load " + config.FileName),
+		dockerui.WithInternalName("look for " + config.FileName + " " + where),
 		llb.Differ(llb.DiffNone, false),
 	}
 }
@@ -94,7 +94,7 @@ func (b *build) besideDockerfile(name string) llb.State {
 	if id, ok := opts.Opts["local-sessionid:"+local]; ok {
 		session = id
 	}
-	return llb.Local(local, append(onlyConfig(name, local), llb.SessionID(session))...)
+	return llb.Local(local, append(onlyConfig(name, local, "beside the Dockerfile"), llb.SessionID(session))...)
 }
 
 // localName returns the name of the local source that a definition consists of.
@@ -120,11 +120,11 @@ func localName(def *llb.Definition) (string, bool) {
 func (b *build) readSource(ctx context.Context, st llb.State, name string) (*llb.SourceMap, error) {
 	def, err := st.Marshal(ctx, llb.WithCaps(b.ui.BuildOpts().LLBCaps))
 	if err != nil {
-		return nil, fmt.Errorf("look for %s: %w", name, err)
+		return nil, &Error{"look for " + name, err}
 	}
 	res, err := b.client.Solve(ctx, gwclient.SolveRequest{Definition: def.ToPB()})
 	if err != nil {
-		return nil, fmt.Errorf("look for %s: %w", name, err)
+		return nil, &Error{"look for " + name, err}
 	}
 	ref, err := res.SingleRef()
 	if err != nil || ref == nil {
@@ -149,7 +149,7 @@ func exists(ctx context.Context, ref gwclient.Reference, name string) (bool, err
 	for part := range strings.SplitSeq(name, "/") {
 		entries, err := ref.ReadDir(ctx, gwclient.ReadDirRequest{Path: dir})
 		if err != nil {
-			return false, fmt.Errorf("look for %s: %w", name, err)
+			return false, &Error{"look for " + name, err}
 		}
 		found := false
 		for _, e := range entries {
@@ -171,10 +171,10 @@ const readChunk = 4 << 20
 func readBounded(ctx context.Context, ref gwclient.Reference, name string, limit int) ([]byte, error) {
 	st, err := ref.StatFile(ctx, gwclient.StatRequest{Path: name})
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, &Error{"read " + name, err}
 	}
 	if mode := os.FileMode(st.Mode); !mode.IsRegular() && mode.Type() != os.ModeSymlink {
-		return nil, fmt.Errorf("read %s: it is not a file", name)
+		return nil, &Error{"read " + name, errors.New("it is not a file")}
 	}
 	var out []byte
 	for {
@@ -183,11 +183,11 @@ func readBounded(ctx context.Context, ref gwclient.Reference, name string, limit
 			Range:    &gwclient.FileRange{Offset: len(out), Length: min(readChunk, limit+1-len(out))},
 		})
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", name, err)
+			return nil, &Error{"read " + name, err}
 		}
 		out = append(out, dt...)
 		if len(out) > limit {
-			return nil, fmt.Errorf("read %s: it has more than the %d bytes allowed", name, limit)
+			return nil, &Error{"read " + name, fmt.Errorf("it has more than the %d bytes allowed", limit)}
 		}
 		if len(dt) < readChunk {
 			return out, nil

@@ -2,13 +2,11 @@ package frontend
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
 	"github.com/moby/buildkit/frontend/dockerui"
-	gwpb "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/util/bkmaps"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
@@ -49,9 +47,10 @@ func (h *hardener) harden(ctx context.Context, df *dockerfile2llb.Result, platfo
 		target = *platform
 	}
 	id := platformID(platform)
+	op := "harden " + id
 	if target.OS != "linux" {
-		return nil, fmt.Errorf("harden %s: only Linux images can be hardened; build this platform with --build-arg %s=%s",
-			id, config.ArgName("harden.level"), spec.LevelOff)
+		return nil, &Error{op, fmt.Errorf("only Linux images can be hardened; build this platform with --build-arg %s=%s",
+			config.ArgName("harden.level"), spec.LevelOff)}
 	}
 	installed := installs.Packages(installs.Dockerfile{
 		Stages: h.stage.stages, Args: h.stage.args, Escape: h.stage.escape, BuildArgs: h.convert.BuildArgs,
@@ -68,20 +67,23 @@ func (h *hardener) harden(ctx context.Context, df *dockerfile2llb.Result, platfo
 		Location:      h.SourceMap.Location(ranges(h.stage.location())),
 	})
 	if err != nil {
-		return nil, err
+		return nil, &Error{op, err}
 	}
 	df.SBOM.Core = out.State
 	ref, err := h.solve(ctx, out.State)
 	if err != nil {
-		return nil, fmt.Errorf("harden %s: %w", id, err)
+		return nil, &Error{op, err}
 	}
 	reportRef, err := h.solve(ctx, out.Report)
 	if err != nil {
-		return nil, fmt.Errorf("harden %s: %w", id, err)
+		return nil, &Error{op, err}
+	}
+	if err := reportRef.Evaluate(ctx); err != nil {
+		return nil, &Error{op, explain(err)}
 	}
 	r, err := readReport(ctx, reportRef)
 	if err != nil {
-		return nil, fmt.Errorf("harden %s: %w", id, explain(err))
+		return nil, &Error{op, err}
 	}
 	h.reports.Store(id, r)
 	return &dockerui.BuildResult{
@@ -107,26 +109,4 @@ func hardenedImage(img *dockerspec.DockerOCIImage, c config.Harden, user string)
 		Comment:   "temper",
 	}}
 	return &out
-}
-
-// The helper's exit codes (sysexits.h) that say whose fault a failure is.
-const (
-	exitDataErr = 65
-	exitIOErr   = 74
-)
-
-// explain says what a failed step means. Its own words are in the step's log,
-// which clients show above the error.
-func explain(err error) error {
-	var exit *gwpb.ExitError
-	if !errors.As(err, &exit) {
-		return err
-	}
-	switch exit.ExitCode {
-	case exitDataErr:
-		return fmt.Errorf("the image cannot be hardened as asked; the step's log says why and how to mend it: %w", err)
-	case exitIOErr:
-		return fmt.Errorf("reading or writing files failed; the step's log says which (is the builder's disk full?): %w", err)
-	}
-	return err
 }

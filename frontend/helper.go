@@ -2,7 +2,6 @@ package frontend
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/frontend/dockerui"
@@ -34,7 +33,7 @@ func (b *build) helper(ctx context.Context) (llb.State, error) {
 	if named != nil {
 		st, _, err := named.Load(ctx)
 		if err != nil {
-			return llb.State{}, fmt.Errorf("load the named context %s: %w", HelperContext, err)
+			return llb.State{}, &Error{"load the named context " + HelperContext, err}
 		}
 		return *st, nil
 	}
@@ -45,7 +44,7 @@ func (b *build) helper(ctx context.Context) (llb.State, error) {
 	}
 	st, err := current.CurrentFrontend()
 	if err != nil {
-		return llb.State{}, fmt.Errorf("read the frontend's own image: %w", err)
+		return llb.State{}, &Error{"read the frontend's own image", err}
 	}
 	if st == nil {
 		return llb.State{}, &NoHelperError{}

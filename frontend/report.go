@@ -23,8 +23,8 @@ type report struct {
 	ref gwclient.Reference
 }
 
-// readReport runs the hardening steps and reads the report they leave. A report
-// whose checks did not all pass is an error even when the step succeeded.
+// readReport reads the report that the hardening steps left. A report whose checks
+// did not all pass is an error even when the steps succeeded.
 func readReport(ctx context.Context, ref gwclient.Reference) (*report, error) {
 	dt, err := readBounded(ctx, ref, spec.ReportFile, maxReport)
 	if err != nil {

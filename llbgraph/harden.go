@@ -71,10 +71,10 @@ type Output struct {
 // check the result.
 func Harden(in Input) (Output, error) {
 	if in.Runtime.Output() == nil {
-		return Output{}, errors.New("harden: the runtime stage is empty")
+		return Output{}, errors.New("the runtime stage is empty")
 	}
 	if in.Helper.Output() == nil {
-		return Output{}, errors.New("harden: the frontend image is empty")
+		return Output{}, errors.New("the frontend image is empty")
 	}
 	dt, err := in.Settings.Marshal()
 	if err != nil {
