@@ -31,6 +31,9 @@ type Call struct {
 // ParseCall reads "METHOD[,format=json|text][,ignorestatus=true]" as docker
 // buildx build --call takes it. For "build" it returns nil.
 func ParseCall(spec string) (*Call, error) {
+	if spec == "" {
+		return nil, nil
+	}
 	fields, err := csvvalue.Fields(spec, nil)
 	if err != nil {
 		return nil, inputErrorf("--call %s: %w", spec, err)

@@ -41,15 +41,15 @@ var outputTypes = []string{
 // directory, "-" for an OCI archive on standard output, or
 // "type=TYPE[,KEY=VALUE]…" as in docker buildx build.
 func ParseOutput(spec string) (Output, error) {
+	if spec == "" {
+		return Output{}, inputErrorf("--output: the destination is empty")
+	}
 	fields, err := csvvalue.Fields(spec, nil)
 	if err != nil {
 		return Output{}, inputErrorf("--output %s: %w", spec, err)
 	}
 	if len(fields) == 1 && fields[0] == spec && !strings.HasPrefix(spec, "type=") {
-		switch spec {
-		case "":
-			return Output{}, inputErrorf("--output: the destination is empty")
-		case "-":
+		if spec == "-" {
 			return Output{Type: bkclient.ExporterOCI, Dest: "-", Attrs: map[string]string{}}, nil
 		}
 		return Output{Type: bkclient.ExporterOCI, Dest: spec, Attrs: map[string]string{"tar": "false"}}, nil

@@ -3,7 +3,6 @@
 package build
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
@@ -91,14 +90,10 @@ func inputErrorf(format string, args ...any) error {
 	return &InputError{Err: fmt.Errorf(format, args...)}
 }
 
-// asInputError marks err, if it is one, as the request's fault.
+// asInputError marks err, if it is one, as the fault of what a flag said.
 func asInputError(flag string, err error) error {
 	if err == nil {
 		return nil
-	}
-	var ie *InputError
-	if errors.As(err, &ie) {
-		return err
 	}
 	return inputErrorf("%s: %w", flag, err)
 }

@@ -158,6 +158,9 @@ func cacheSpecs(specs []string) ([]string, error) {
 	var out []string
 	for _, spec := range specs {
 		if strings.Contains(spec, "=") {
+			if !strings.Contains(spec, "type=") {
+				return nil, fmt.Errorf("%q has no type=", spec)
+			}
 			out = append(out, spec)
 			continue
 		}

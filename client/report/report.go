@@ -79,11 +79,11 @@ func removals(b *strings.Builder, r *spec.Report) {
 	fmt.Fprintln(b, "\nbiggest removals:")
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	for _, g := range groups[:min(len(groups), biggest)] {
-		why := ""
+		name := short(g.Name)
 		if len(g.Why) > 0 {
-			why = short(strings.Join(g.Why, " > "))
+			name += ": " + short(strings.Join(g.Why, " > "))
 		}
-		fmt.Fprintf(t, "  %s\t%s files\t%s\t%s\t%s\n", size(g.Bytes), count(int64(g.Files)), short(g.Class), short(g.Name), why)
+		fmt.Fprintf(t, "  %s\t%s files\t%s\t%s\n", size(g.Bytes), count(int64(g.Files)), short(g.Class), name)
 	}
 	t.Flush()
 	if more := len(groups) - biggest; more > 0 {
