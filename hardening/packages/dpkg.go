@@ -71,7 +71,7 @@ func (l *loader) loadDpkg(dir string) *Database {
 	d.diversions = d.readDiversions()
 	switch {
 	case err == nil:
-		d.add(statusPath, "", status)
+		d.add(dpkgFile{entry: path.Join(dir, "status"), path: statusPath}, status)
 	case !errors.Is(err, fs.ErrNotExist):
 		d.damaged(path.Join(dir, "status"), err)
 	}
@@ -90,7 +90,7 @@ func (l *loader) loadDpkg(dir string) *Database {
 			d.damaged(file, err)
 			continue
 		}
-		d.add(canonical, name, dt)
+		d.add(dpkgFile{entry: file, path: canonical, name: name}, dt)
 	}
 	return d.db
 }
@@ -113,6 +113,7 @@ func (d *dpkgLoader) names(dir string) (string, map[string]bool) {
 	}
 	if err != nil {
 		d.noticef(dir, "%s: not read: %v", dir, err)
+		return "", nil
 	}
 	set := make(map[string]bool, len(names))
 	for _, name := range names {
@@ -121,9 +122,9 @@ func (d *dpkgLoader) names(dir string) (string, map[string]bool) {
 	return canonical, set
 }
 
-// add reads the stanzas of a status file. The name is that of the file in
-// status.d, empty for the status file itself.
-func (d *dpkgLoader) add(file, name string, dt []byte) {
+// add reads the stanzas of a status file.
+func (d *dpkgLoader) add(status dpkgFile, dt []byte) {
+	file := status.path
 	stanzas, malformed := splitStanzas(dt)
 	if malformed > 0 {
 		d.noticef(file, "%s: %d lines are not understood", file, malformed)
@@ -154,18 +155,18 @@ func (d *dpkgLoader) add(file, name string, dt []byte) {
 		p.Auto = d.auto[id]
 		record := &dpkgRecord{file: file, raw: s.raw, name: p.Name}
 		p.record = record
-		if name == "" {
+		if status.name == "" {
 			d.readInfo(p, record)
 		} else {
-			d.readSums(p, record, name)
+			d.readSums(p, record, status.name)
 		}
 		d.db.Packages = append(d.db.Packages, p)
 	}
-	if records == 0 && len(bytes.TrimSpace(dt)) > 0 && name == "" {
+	if records == 0 && len(bytes.TrimSpace(dt)) > 0 && status.name == "" {
 		d.damaged(file, errors.New("it holds no package record"))
 		return
 	}
-	d.store.files = append(d.store.files, file)
+	d.store.files = append(d.store.files, status)
 }
 
 // present tells from the Status field whether the package has files. The third

@@ -16,8 +16,17 @@ type dpkgStore struct {
 	// info and statusDir are the canonical paths of the directories info and
 	// status.d, empty when absent.
 	info, statusDir string
-	// files are the canonical paths of the files with stanzas.
-	files []string
+	// files are the files with stanzas.
+	files []dpkgFile
+}
+
+// dpkgFile is a status file or a file in status.d.
+type dpkgFile struct {
+	// entry is its path in the database's directory and path its canonical
+	// path, which differs when entry is a link.
+	entry, path string
+	// name is that of the file in status.d, empty for the status file.
+	name string
 }
 
 // rewrite keeps the stanzas of the kept packages byte for byte, but for
@@ -46,12 +55,12 @@ func (s *dpkgStore) rewrite(ctx context.Context, kept []keptPackage) (*Rewrite, 
 		s.rewriteLists(rw, stays, k, r)
 	}
 	for _, file := range s.files {
-		dt := stanzas[file]
-		if len(dt) == 0 && path.Dir(file) == s.statusDir {
+		dt := stanzas[file.path]
+		if len(dt) == 0 && file.name != "" {
 			continue
 		}
-		stays[file] = true
-		if err := s.replace(rw, file, dt); err != nil {
+		stays[file.entry] = true
+		if err := s.replace(rw, file.path, dt); err != nil {
 			return nil, err
 		}
 	}

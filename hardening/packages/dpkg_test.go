@@ -183,6 +183,26 @@ func TestDpkgDistroless(t *testing.T) {
 	}
 }
 
+// TestDpkgLinkedStatus leaves the link in place and writes where it leads.
+func TestDpkgLinkedStatus(t *testing.T) {
+	root := memFS{
+		"/var/lib/dpkg/status":      "->../../../data/status",
+		"/data/status":              "Package: a\n\nPackage: b\n",
+		"/var/lib/dpkg/info/a.list": "/a\n",
+		"/var/lib/dpkg/info/b.list": "/b\n",
+	}
+	dbs, _ := load(t, root, 1)
+	after := root.apply(t, rewrite(t, dbs[0], func(name string) bool { return name == "/b" }))
+	want := memFS{
+		"/var/lib/dpkg/status":      "->../../../data/status",
+		"/data/status":              "Package: b\n",
+		"/var/lib/dpkg/info/b.list": "/b\n",
+	}
+	if diff := cmp.Diff(want, after); diff != "" {
+		t.Errorf("after rewrite (-want +got):\n%s", diff)
+	}
+}
+
 func TestDpkgMalformed(t *testing.T) {
 	tests := []struct {
 		name     string
@@ -198,6 +218,7 @@ func TestDpkgMalformed(t *testing.T) {
 		{name: "continuation first", root: memFS{"/var/lib/dpkg/status": " x\nPackage: a\n", "/var/lib/dpkg/info/a.list": "/a\n"}, packages: []string{"a"}},
 		{name: "no newline at the end", root: memFS{"/var/lib/dpkg/status": "Package: a\nVersion: 1", "/var/lib/dpkg/info/a.list": "/a"}, packages: []string{"a"}},
 		{name: "list is a link", root: memFS{"/var/lib/dpkg/status": "Package: a\n", "/var/lib/dpkg/info/a.list": "->/etc/shadow", "/etc/shadow": "/x\n"}, packages: []string{"a"}, unknown: true},
+		{name: "info is a file", root: memFS{"/var/lib/dpkg/status": "Package: a\n", "/var/lib/dpkg/info": "x"}, packages: []string{"a"}, unknown: true},
 		{name: "empty", root: memFS{"/var/lib/dpkg/status": ""}},
 	}
 	for _, tc := range tests {
