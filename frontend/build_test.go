@@ -22,7 +22,9 @@ import (
 	"github.com/moby/buildkit/solver/errdefs"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 
+	"github.com/temper-images/temper/frontend/image"
 	"github.com/temper-images/temper/hardening/spec"
+	"github.com/temper-images/temper/llbgraph"
 )
 
 const twoStages = `ARG TAG=bookworm
@@ -425,5 +427,15 @@ func TestUpstream(t *testing.T) {
 		if got := hex.EncodeToString(sum[:]); got != want {
 			t.Errorf("upstream changed: frontend/dockerfile/builder/%s is %s, reviewed was %s; compare it with this package, then set the new sum", name, got, want)
 		}
+	}
+}
+
+// TestCaps compares what the frontend meets with what its image promises.
+func TestCaps(t *testing.T) {
+	if got := strings.Split(image.Labels["moby.buildkit.frontend.caps"], ","); !slices.Equal(got, Caps) {
+		t.Errorf("the image's label says %q, the frontend %q", got, Caps)
+	}
+	if image.Program != llbgraph.HelperPath {
+		t.Errorf("the program lies at %s, steps run %s", image.Program, llbgraph.HelperPath)
 	}
 }
