@@ -178,7 +178,7 @@ func (c *checker) packages() spec.Check {
 		if len(owners) == 0 || !c.before.isFileOfPackage(i) {
 			continue
 		}
-		if _, stays := c.after.index[e.Path]; !stays {
+		if _, stays := c.after.index[e.Path]; !stays || c.before.inDatabase(e.Path) {
 			continue
 		}
 		if !slices.ContainsFunc(owners, func(o int32) bool {

@@ -73,8 +73,8 @@ func (g *graph) entryOfUnit(u unit) (int, bool) {
 // units returns the units that an entry belongs to: its owners, or itself.
 func (g *graph) units(entry int) []unit {
 	owners := g.inv.owners[entry]
-	if len(owners) == 0 {
-		return []unit{g.fileUnit(entry)}
+	if u := g.fileUnit(entry); len(owners) == 0 || g.states[u] == stateSeed || g.states[u] == stateRescued {
+		return []unit{u}
 	}
 	us := make([]unit, 0, len(owners))
 	for _, o := range owners {

@@ -233,6 +233,12 @@ func (inv *inventory) isFileOfPackage(i int) bool {
 	return true
 }
 
+// inDatabase reports whether a path is part of a package database itself, which
+// stays when the package that lists it goes.
+func (inv *inventory) inDatabase(p string) bool {
+	return slices.ContainsFunc(inv.databases, func(db *packages.Database) bool { return underTree(db.Location, p) })
+}
+
 // find follows a path through all its links and returns the entry it names and
 // the links passed.
 func (inv *inventory) find(p string) (entry int, links []int, ok bool) {

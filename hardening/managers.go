@@ -21,7 +21,7 @@ var managerPackages = map[string][]string{
 	"rpm": {
 		"createrepo_c", "dnf", "dnf-*", "dnf4*", "dnf5", "dnf5-*", "dnf5daemon*", "libdnf-plugin-*",
 		"libdnf5-plugin-*", "microdnf", "PackageKit*", "python3-dnf*", "python3-hawkey", "python3-libdnf*",
-		"python3-rpm", "rpm", "rpm-build*", "rpm-plugin-*", "rpm-sign*", "subscription-manager*", "tdnf",
+		"python3-rpm", "rpm", "rpm-build*", "rpm-config-*", "rpm-ndb", "rpm-plugin-*", "rpm-sign*", "subscription-manager*", "tdnf",
 		"tdnf-cli-libs", "tdnf-plugin-*", "yum", "yum-*", "zypper", "zypper-*",
 	},
 }
@@ -74,12 +74,16 @@ var managerLeftovers = []string{
 	".rpmsave", ".ucf-dist", ".ucf-new", ".ucf-old",
 }
 
-// ambientPackages hold data that programs use without their packages saying
-// so: statically linked programs and copied applications name no dependencies.
+// ambientPackages hold what programs use without their packages saying so:
+// statically linked programs and copied applications name no dependencies. The
+// second part is what Debian calls essential, by its names elsewhere.
 var ambientPackages = []string{
 	"alpine-baselayout*", "alpine-release", "base-files", "base-passwd", "ca-certificates*", "filesystem", "iana-etc",
 	"libc-bin", "libc6", "glibc*", "mailcap", "mailcap-*", "media-types", "mime-support", "musl", "netbase", "openssl-config*",
 	"setup", "shared-mime-info", "tzdata", "*-release", "*-release-*", "wolfi-baselayout",
+
+	"bash", "busybox", "busybox-*", "coreutils", "coreutils-*", "diffutils", "filesystem-*", "findutils", "gawk", "grep", "gzip",
+	"hostname", "ncurses-base", "ncurses-terminfo-base", "sed", "tar", "toybox", "util-linux", "util-linux-*", "which",
 }
 
 // shellPackages and shellPrograms are command interpreters. Busybox is one: it

@@ -151,11 +151,11 @@ func (inv *inventory) createUser(uid, gid int, passwd, group []byte) *account {
 		name := unused(spec.NonrootName, func(n string) bool {
 			return slices.ContainsFunc(names, func(u user.User) bool { return u.Name == n })
 		})
-		home := "/home/" + name
+		home, ok := inv.makeHome(name)
 		line := fmt.Sprintf("%s:x:%d:%d:%s:%s:%s\n", name, uid, gid, name, home, inv.nologin())
 		inv.setAccount(a, "/etc/passwd", passwd, "root:x:0:0:root:/root:"+inv.nologin()+"\n", line)
 		a.user.Created = true
-		if _, ok := inv.index[home]; !ok {
+		if ok {
 			a.added = append(a.added, rootfs.NewEntry{
 				Path: home, Kind: rootfs.Directory, Metadata: rootfs.Metadata{UID: uint32(uid), GID: uint32(gid), Mode: 0o700},
 			})
@@ -168,6 +168,22 @@ func (inv *inventory) createUser(uid, gid int, passwd, group []byte) *account {
 		inv.setAccount(a, "/etc/group", group, "root:x:0:\n", fmt.Sprintf("%s:x:%d:\n", name, gid))
 	}
 	return a
+}
+
+// makeHome returns the home directory of a new user, and whether it has to be
+// made.
+func (inv *inventory) makeHome(name string) (string, bool) {
+	home := "/home/" + name
+	if i, _, ok := inv.find("/home"); ok {
+		if inv.entries[i].Kind != rootfs.Directory {
+			return "/nonexistent", false
+		}
+		home = path.Join(inv.entries[i].Path, name)
+	} else if _, ok := inv.index["/home"]; ok {
+		return "/nonexistent", false // a link to nothing
+	}
+	_, taken := inv.index[home]
+	return home, !taken
 }
 
 // setAccount appends a line to an account file, or makes the file.

@@ -23,7 +23,9 @@ type loader struct {
 	musl   bool
 	// defaults are the directories that are searched last.
 	defaults []*dir
-	// lib is the value of $LIB.
+	// envDirs are the directories of LD_LIBRARY_PATH, for musl.
+	envDirs []*dir
+	// lib is the value of $LIB, for glibc.
 	lib string
 }
 
@@ -52,8 +54,13 @@ func (r *Resolver) loader(abi ABI, interp string) *loader {
 		l.lib = strings.TrimPrefix(strings.TrimPrefix(dirs[0], "/"), "usr/")
 	}
 	for _, d := range dirs {
-		if d := r.dir(r.absolute(d), l); d != nil {
-			l.defaults = append(l.defaults, d)
+		l.defaults = r.addDir(l.defaults, d, l)
+	}
+	if l.musl {
+		for _, d := range r.envDirs {
+			if d != "" {
+				l.envDirs = r.addDir(l.envDirs, d, l)
+			}
 		}
 	}
 	return l

@@ -212,7 +212,7 @@ func (s *search) glibc(n *node) {
 			s.in(s.r.expandDirs(a.obj.RPath, a.origin, s.l))
 		}
 	}
-	s.in(s.r.expandDirs(s.r.envDirs, n.origin, s.l))
+	s.in(s.r.expandDirs(s.r.envDirs, n.root().origin, s.l))
 	s.in(s.r.expandDirs(n.obj.RunPath, n.origin, s.l))
 	s.inCache(n)
 	if !n.obj.NoDefaultLib {
@@ -226,11 +226,20 @@ func (s *search) musl(n *node) {
 		s.take(s.r.open(s.r.absolute(s.name)))
 		return
 	}
-	s.in(s.r.expandDirs(s.r.envDirs, n.origin, s.l))
+	// Tokens mean nothing here, so a directory with one is just not there.
+	s.in(s.l.envDirs)
 	for a := n.inherited; a != nil; a = a.above() {
 		s.in(s.r.expandDirs(handedDown(a.obj, s.l), a.origin, s.l))
 	}
 	s.in(s.l.defaults)
+}
+
+// root returns the file that was loaded first, which is the program.
+func (n *node) root() *node {
+	for n.parent != nil {
+		n = n.parent
+	}
+	return n
 }
 
 // above returns the next file up whose search path is handed down.
@@ -313,18 +322,27 @@ func (r *Resolver) expandDirs(elements []string, origin string, l *loader) []*di
 		return dirs
 	}
 	r.memory += len(origin) + pathOverhead
+	if l.musl && slices.ContainsFunc(elements, hasUnknownToken) {
+		elements = nil // musl ignores such a path as a whole
+	}
 	var dirs []*dir
 	for _, e := range elements {
 		if e == "" && l.musl {
 			continue
 		}
 		for _, p := range l.expand(e, origin) {
-			if d := r.dir(r.absolute(p), l); d != nil && !slices.Contains(dirs, d) {
-				dirs = append(dirs, d)
-			}
+			dirs = r.addDir(dirs, p, l)
 		}
 	}
 	r.expanded[key] = dirs
+	return dirs
+}
+
+// addDir adds a directory that exists and is not among dirs.
+func (r *Resolver) addDir(dirs []*dir, p string, l *loader) []*dir {
+	if d := r.dir(r.absolute(p), l); d != nil && !slices.Contains(dirs, d) {
+		return append(dirs, d)
+	}
 	return dirs
 }
 
@@ -342,9 +360,6 @@ func (l *loader) expand(p, origin string) []string {
 	}
 	p = replaceToken(p, "ORIGIN", origin)
 	if l.musl {
-		if strings.Contains(p, "$") {
-			return nil
-		}
 		return []string{p}
 	}
 	p = replaceToken(p, "LIB", l.lib)
@@ -358,6 +373,12 @@ func (l *loader) expand(p, origin string) []string {
 		return all
 	}
 	return []string{p}
+}
+
+// hasUnknownToken says that a path has a token besides $ORIGIN, the only one
+// that musl knows.
+func hasUnknownToken(p string) bool {
+	return strings.Contains(replaceToken(p, "ORIGIN", ""), "$")
 }
 
 func replaceToken(p, token, value string) string {
