@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/temper-images/temper/hardening/packages"
 	"github.com/temper-images/temper/hardening/rootfs"
@@ -425,6 +426,12 @@ func (p *plan) addParents() {
 			}
 			added[dir] = true
 			p.copy.Add = append(p.copy.Add, rootfs.NewEntry{Path: dir, Kind: rootfs.Directory, Metadata: rootfs.Metadata{Mode: 0o755}})
+		}
+	}
+	for k := range p.copy.Add {
+		// A fixed time, since the time of the root directory may be the clock's.
+		if p.copy.Add[k].ModTime.IsZero() {
+			p.copy.Add[k].ModTime = time.Unix(0, 0)
 		}
 	}
 	slices.SortFunc(p.copy.Add, func(a, b rootfs.NewEntry) int { return strings.Compare(a.Path, b.Path) })
