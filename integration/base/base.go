@@ -17,7 +17,6 @@ import (
 	"runtime"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/compression"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
@@ -71,13 +70,12 @@ func open(dir string) (Layout, error) {
 }
 
 // image is the image that has the layers of the tar files, bottom first.
-// Layers are left uncompressed: that costs no time, and their digests do not
-// depend on a compressor's version.
+// Layers are compressed quickly rather than well.
 func image(cfg v1.Config, tars ...string) (v1.Image, error) {
 	img := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
 	img = mutate.ConfigMediaType(img, types.OCIConfigJSON)
 	for _, tar := range tars {
-		layer, err := tarball.LayerFromFile(tar, tarball.WithCompression(compression.None), tarball.WithMediaType(types.OCIUncompressedLayer))
+		layer, err := tarball.LayerFromFile(tar, tarball.WithMediaType(types.OCILayer))
 		if err != nil {
 			return nil, err
 		}

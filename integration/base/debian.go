@@ -72,7 +72,9 @@ func debianRootfs(ctx context.Context, a *apt) (string, error) {
 		if err != nil {
 			return err
 		}
-		args := []string{"--quiet", "--variant=minbase", "--mode=root"}
+		// As in Debian's own images, /bin and its like are links from the start.
+		// Without that, packages of perl are installed only to make them so.
+		args := []string{"--quiet", "--variant=minbase", "--mode=root", "--include=usr-is-merged", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"}
 		for _, opt := range a.options {
 			args = append(args, "--aptopt="+opt)
 		}
