@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -54,7 +55,7 @@ func step(args []string) int {
 	case "fill":
 		f, err := os.Create("/big")
 		if err == nil {
-			_, err = io.CopyN(f, zeros{}, 64<<20)
+			_, err = io.CopyN(f, rand.Reader, 48<<20)
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -70,16 +71,6 @@ func step(args []string) int {
 		return 3
 	}
 	return 0
-}
-
-type zeros struct{}
-
-// Read yields bytes that do not compress to nothing.
-func (zeros) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = byte(time.Now().UnixNano() >> (i % 16))
-	}
-	return len(p), nil
 }
 
 func daemonConfig(t *testing.T, state string) daemon.Config {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/gofrs/flock"
 	"github.com/temper-images/temper/client/ocilayout"
 )
 
@@ -18,6 +19,8 @@ type staged struct {
 	dest string
 	tmp  string
 	file *os.File
+	// lock tells others that tmp is in use.
+	lock *flock.Flock
 }
 
 // stagingPrefix begins the name of what is being written.
@@ -49,17 +52,66 @@ func stageDir(dest string) (*staged, error) {
 	if err := checkLayoutDest(dest); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(dest), 0o755); err != nil {
+	return stage(dest, func(dir, pattern string) (string, error) {
+		tmp, err := os.MkdirTemp(dir, pattern)
+		if err != nil {
+			return "", err
+		}
+		return tmp, os.Chmod(tmp, 0o755)
+	})
+}
+
+// stage makes a place beside dest with a function like os.MkdirTemp.
+func stage(dest string, make func(dir, pattern string) (string, error)) (*staged, error) {
+	dir, prefix := filepath.Dir(dest), stagingPrefix+filepath.Base(dest)+"-"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("output %s: %w", dest, err)
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dest), stagingPrefix+filepath.Base(dest)+"-")
+	if err := removeStale(dir, prefix); err != nil {
+		return nil, fmt.Errorf("output %s: %w", dest, err)
+	}
+	for {
+		tmp, err := make(dir, prefix)
+		if err != nil {
+			return nil, fmt.Errorf("output %s: %w", dest, err)
+		}
+		lock := flock.New(tmp, flock.SetFlag(os.O_RDONLY))
+		if _, err := lock.TryLock(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, errors.Join(fmt.Errorf("output %s: %w", dest, err), os.RemoveAll(tmp))
+		}
+		// Somebody may have taken it for stale before it was locked.
+		if _, err := os.Stat(tmp); err == nil {
+			return &staged{dest: dest, tmp: tmp, lock: lock}, nil
+		}
+		if err := lock.Close(); err != nil {
+			return nil, fmt.Errorf("output %s: %w", dest, err)
+		}
+	}
+}
+
+// removeStale removes what processes that were killed were writing. What is in
+// use is locked, and the kernel gives the lock of a dead process back. What
+// belongs to somebody else stays.
+func removeStale(dir, prefix string) error {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("output %s: %w", dest, err)
+		return err
 	}
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return nil, errors.Join(fmt.Errorf("output %s: %w", dest, err), os.RemoveAll(tmp))
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), prefix) || e.Type()&fs.ModeSymlink != 0 {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
+		got, err := lock.TryLock()
+		if err == nil && got {
+			err = os.RemoveAll(path)
+		}
+		if err = errors.Join(err, lock.Close()); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+			return fmt.Errorf("remove what an earlier build left: %w", err)
+		}
 	}
-	return &staged{dest: dest, tmp: tmp}, nil
+	return nil
 }
 
 func checkLayoutDest(dest string) error {
@@ -97,14 +149,19 @@ func stageFile(dest string) (*staged, error) {
 	if fi, err := os.Stat(dest); err == nil && !fi.Mode().IsRegular() {
 		return nil, inputErrorf("output %s exists and is not a regular file", dest)
 	}
-	if err := os.MkdirAll(filepath.Dir(dest), 0o755); err != nil {
-		return nil, fmt.Errorf("output %s: %w", dest, err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(dest), stagingPrefix+filepath.Base(dest)+"-")
+	var f *os.File
+	s, err := stage(dest, func(dir, pattern string) (string, error) {
+		var err error
+		if f, err = os.CreateTemp(dir, pattern); err != nil {
+			return "", err
+		}
+		return f.Name(), nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("output %s: %w", dest, err)
+		return nil, err
 	}
-	return &staged{dest: dest, tmp: f.Name(), file: f}, nil
+	s.file = f
+	return s, nil
 }
 
 // writer is what BuildKit writes the file to. Closing it does not close the
@@ -119,7 +176,7 @@ func (nopCloser) Close() error { return nil }
 
 // commit moves the output to its destination.
 func (s *staged) commit() error {
-	if err := s.finish(); err != nil {
+	if err := errors.Join(s.finish(), s.lock.Close()); err != nil {
 		return fmt.Errorf("output %s: %w", s.dest, err)
 	}
 	return nil
@@ -149,10 +206,11 @@ func (s *staged) finish() error {
 
 // abort removes what was written. It does nothing after a commit.
 func (s *staged) abort() error {
+	var errs []error
 	if s.file != nil {
-		if err := s.file.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-			return errors.Join(err, os.RemoveAll(s.tmp))
+		if err := s.file.Close(); !errors.Is(err, os.ErrClosed) {
+			errs = append(errs, err)
 		}
 	}
-	return os.RemoveAll(s.tmp)
+	return errors.Join(append(errs, os.RemoveAll(s.tmp), s.lock.Close())...)
 }

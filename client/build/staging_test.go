@@ -129,3 +129,17 @@ func TestStagedFile(t *testing.T) {
 	_, err = resolveDest(filepath.Join(dir, "dangling"))
 	require.ErrorContains(t, err, "symlink to nowhere")
 }
+
+func TestStagingOfTheDeadIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	dest := filepath.Join(dir, "out")
+	writeFiles(t, dir, map[string]string{".temper-out-1/half": "", ".temper-out-2": "", ".temper-other-1/half": ""})
+	alive, err := stageDir(dest)
+	require.NoError(t, err)
+	aliveFile, err := stageFile(dest)
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{".temper-other-1", filepath.Base(alive.tmp), filepath.Base(aliveFile.tmp)}, names(t, dir))
+	require.NoError(t, alive.abort())
+	require.NoError(t, aliveFile.abort())
+	require.Equal(t, []string{".temper-other-1"}, names(t, dir))
+}

@@ -62,12 +62,13 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// logFormatter prints what the libraries log, but for a remark of the content
-// store about a feature of file systems that nothing here uses.
+// logFormatter prints what the libraries log, but for two remarks of the content
+// store: one is about a feature of file systems that nothing here uses, the other
+// repeats an error that the build ends with.
 type logFormatter struct{ logrus.Formatter }
 
 func (f logFormatter) Format(e *logrus.Entry) ([]byte, error) {
-	if strings.Contains(e.Message, "fsverity") {
+	if strings.Contains(e.Message, "fsverity") || e.Message == "(*service).Write failed" {
 		return nil, nil
 	}
 	return f.Formatter.Format(e)
