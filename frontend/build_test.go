@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ import (
 	gwclient "github.com/moby/buildkit/frontend/gateway/client"
 	gwpb "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/solver/errdefs"
+	"github.com/moby/buildkit/solver/pb"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 
 	"github.com/temper-images/temper/frontend/image"
@@ -309,8 +311,9 @@ func TestErrors(t *testing.T) {
 		{"Dockerfile", file("Dockerfile", "FROM debian\nRUN x\nNOTHING y\n"), "unknown instruction: NOTHING", "Dockerfile start:{line:3"},
 		{"failed check", func(g *gateway) { g.report.Checks[0].Passed = false }, `the check "links" did not pass`, ""},
 		{"no checks", func(g *gateway) { g.report.Checks = nil }, "holds no check", ""},
-		{"broken promise", func(g *gateway) { g.failed = &gwpb.ExitError{ExitCode: 65, Err: errors.New("exit code: 65")} }, "harden linux/amd64: the image cannot be hardened as asked; the log of the step says why and how to mend it: exit code: 65", ""},
-		{"full disk", func(g *gateway) { g.failed = &gwpb.ExitError{ExitCode: 74, Err: errors.New("exit code: 74")} }, "is the builder's disk full?", ""},
+		{"broken promise", func(g *gateway) { g.failed = failedStep(65, llbgraph.HelperPath) }, "harden linux/amd64: the image cannot be hardened as asked; the log of the step says why and how to mend it: /temper-frontend: exit code: 65", ""},
+		{"full disk", func(g *gateway) { g.failed = failedStep(74, llbgraph.HelperPath) }, "is the builder's disk full?", ""},
+		{"the Dockerfile's own step", func(g *gateway) { g.failed = failedStep(65, "/bin/sh") }, "/bin/sh: exit code: 65", ""},
 		{"a directory as temper.yaml", func(g *gateway) { _ = os.Mkdir(filepath.Join(g.locals["context"], "temper.yaml"), 0o755) }, "read temper.yaml: it is not a file", ""},
 		{"large temper.yaml", file("temper.yaml", strings.Repeat("#", 2<<20)), "read temper.yaml: it has more than the 1048576 bytes allowed", ""},
 	} {
@@ -321,10 +324,21 @@ func TestErrors(t *testing.T) {
 			if err == nil || res != nil || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("error %v\nwant   %s", err, tt.want)
 			}
+			if g.failed != nil && strings.HasPrefix(err.Error(), "harden ") != strings.Contains(err.Error(), llbgraph.HelperPath) {
+				t.Errorf("whose fault is %v", err)
+			}
 			if got := strings.Join(sources(err), " "); !strings.HasPrefix(got, tt.sources) || tt.sources == "" && got != "" {
 				t.Errorf("points at %q, want %q", got, tt.sources)
 			}
 		})
+	}
+}
+
+// failedStep is the daemon's error for a program that failed.
+func failedStep(code uint32, program string) error {
+	return &errdefs.SolveError{
+		Solve: &errdefs.Solve{Op: &pb.Op{Op: &pb.Op_Exec{Exec: &pb.ExecOp{Meta: &pb.Meta{Args: []string{program}}}}}},
+		Err:   &gwpb.ExitError{ExitCode: code, Err: fmt.Errorf("%s: exit code: %d", program, code)},
 	}
 }
 

@@ -5,8 +5,12 @@ import (
 	"fmt"
 
 	gwpb "github.com/moby/buildkit/frontend/gateway/pb"
+	"github.com/moby/buildkit/solver/errdefs"
+	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/grpcerrors"
 	"google.golang.org/grpc/status"
+
+	"github.com/temper-images/temper/llbgraph"
 )
 
 // Error is a failure of what this frontend adds to a Dockerfile build.
@@ -35,18 +39,27 @@ const (
 	exitIOErr   = 74
 )
 
-// explain says what a failed step means. Its own words are in the step's log,
-// which clients show above the error.
-func explain(err error) error {
-	var exit *gwpb.ExitError
-	if !errors.As(err, &exit) {
+// explain says what it means when running the build's steps failed in one of the
+// helper's; the error of any other step is returned as it is. The helper's own
+// words are in the step's log, which clients show above the error.
+func explain(op string, err error) error {
+	var solve *errdefs.SolveError
+	if !errors.As(err, &solve) || !runsHelper(solve.Op) {
 		return err
 	}
-	switch exit.ExitCode {
-	case exitDataErr:
-		return fmt.Errorf("the image cannot be hardened as asked; the log of the step says why and how to mend it: %w", err)
-	case exitIOErr:
-		return fmt.Errorf("reading or writing files failed; the log of the step says which (is the builder's disk full?): %w", err)
+	var exit *gwpb.ExitError
+	if errors.As(err, &exit) {
+		switch exit.ExitCode {
+		case exitDataErr:
+			err = fmt.Errorf("the image cannot be hardened as asked; the log of the step says why and how to mend it: %w", err)
+		case exitIOErr:
+			err = fmt.Errorf("reading or writing files failed; the log of the step says which (is the builder's disk full?): %w", err)
+		}
 	}
-	return err
+	return &Error{op, err}
+}
+
+func runsHelper(op *pb.Op) bool {
+	args := op.GetExec().GetMeta().GetArgs()
+	return len(args) > 0 && args[0] == llbgraph.HelperPath
 }

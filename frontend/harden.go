@@ -79,7 +79,7 @@ func (h *hardener) harden(ctx context.Context, df *dockerfile2llb.Result, platfo
 		return nil, &Error{op, err}
 	}
 	if err := reportRef.Evaluate(ctx); err != nil {
-		return nil, &Error{op, explain(err)}
+		return nil, explain(op, err)
 	}
 	r, err := readReport(ctx, reportRef)
 	if err != nil {
