@@ -122,7 +122,7 @@ func (r *Resolver) preloads(env []string) []Dependency {
 	for _, name := range names {
 		d := Dependency{Kind: Preload, Name: name}
 		for _, l := range r.programLoaders() {
-			s := r.find(name, &node{obj: &Object{ABI: l.abi}, origin: "/"}, l)
+			s := r.find(name, newNode("/", "/", &Object{ABI: l.abi}, nil, l), l)
 			for _, f := range s.files() {
 				d.Files = addFile(d.Files, f)
 			}

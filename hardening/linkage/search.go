@@ -116,6 +116,7 @@ type node struct {
 	obj    *Object
 	origin string // $ORIGIN
 	parent *node  // what asked for it first, nil for the first file
+	first  *node  // the file that was loaded first, which is the program
 	// inherited is the nearest file among itself and its parents whose search
 	// path goes down to what it loads.
 	inherited *node
@@ -124,8 +125,9 @@ type node struct {
 // newNode makes a node; asked is the path by which the loader opened it.
 func newNode(canonical, asked string, obj *Object, parent *node, l *loader) *node {
 	n := &node{path: canonical, obj: obj, origin: path.Dir(asked), parent: parent}
+	n.first = n
 	if parent != nil {
-		n.inherited = parent.inherited
+		n.inherited, n.first = parent.inherited, parent.first
 	}
 	if len(handedDown(obj, l)) > 0 {
 		n.inherited = n
@@ -212,7 +214,7 @@ func (s *search) glibc(n *node) {
 			s.in(s.r.expandDirs(a.obj.RPath, a.origin, s.l))
 		}
 	}
-	s.in(s.r.expandDirs(s.r.envDirs, n.root().origin, s.l))
+	s.in(s.r.expandDirs(s.r.envDirs, n.first.origin, s.l))
 	s.in(s.r.expandDirs(n.obj.RunPath, n.origin, s.l))
 	s.inCache(n)
 	if !n.obj.NoDefaultLib {
@@ -232,14 +234,6 @@ func (s *search) musl(n *node) {
 		s.in(s.r.expandDirs(handedDown(a.obj, s.l), a.origin, s.l))
 	}
 	s.in(s.l.defaults)
-}
-
-// root returns the file that was loaded first, which is the program.
-func (n *node) root() *node {
-	for n.parent != nil {
-		n = n.parent
-	}
-	return n
 }
 
 // above returns the next file up whose search path is handed down.
