@@ -47,10 +47,11 @@ func (s *script) read(text string, nesting int) {
 		return
 	}
 	p := syntax.NewParser(syntax.Variant(syntax.LangBash))
-	// What stands before a syntax error was read all the same.
+	// What stands before a syntax error was read all the same. The iterator of
+	// mvdan.cc/sh v3.14 goes on after its error, and panics when that ends the loop.
 	for stmt, err := range p.StmtsSeq(strings.NewReader(text)) {
-		if err != nil {
-			return
+		if err != nil || stmt == nil {
+			continue
 		}
 		syntax.Walk(stmt, func(n syntax.Node) bool {
 			switch n := n.(type) {
