@@ -173,7 +173,7 @@ func TestDockerfile(t *testing.T) {
 				t.Errorf("the program is copied to %s", cmd.DestPath)
 			}
 		case *instructions.EntrypointCommand:
-			if diff := cmp.Diff([]string{Program}, []string(cmd.CmdLine)); diff != "" {
+			if diff := cmp.Diff([]string{Program}, cmd.CmdLine); diff != "" {
 				t.Errorf("entrypoint %s", diff)
 			}
 		}
