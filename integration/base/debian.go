@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,19 @@ const debianPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 // keep dpkg from filling again.
 var slimmed = []string{
 	"usr/share/doc/", "usr/share/info/", "usr/share/linda/", "usr/share/lintian/", "usr/share/locale/", "usr/share/man/",
+}
+
+// imageFiles are what Debian's images have beyond a plain installation: apt
+// leaves no caches behind.
+var imageFiles = []struct{ name, content string }{
+	{"./etc/apt/apt.conf.d/docker-clean", `DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/archives/partial/*.deb /var/cache/apt/*.bin || true"; };
+APT::Update::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/archives/partial/*.deb /var/cache/apt/*.bin || true"; };
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+`},
+	{"./etc/apt/apt.conf.d/docker-gzip-indexes", "Acquire::GzipIndexes \"true\";\n"},
+	{"./etc/apt/apt.conf.d/docker-no-languages", "Acquire::Languages \"none\";\n"},
+	{"./etc/apt/apt.conf.d/docker-autoremove-suggests", "Apt::AutoRemove::SuggestsImportant \"false\";\n"},
 }
 
 func createdTime() time.Time { return time.Unix(created, 0).UTC() }
@@ -90,7 +104,8 @@ func debianRootfs(ctx context.Context, a *apt) (string, error) {
 }
 
 // filterRootfs copies a root filesystem's archive without what belongs to the
-// machine that made it and, if slim, without the slimmed directories' content.
+// machine that made it, with what Debian's images add and, if slim, without the
+// slimmed directories' content.
 func filterRootfs(from, to string, slim bool) error {
 	in, err := os.Open(from)
 	if err != nil {
@@ -123,19 +138,21 @@ func filterRootfs(from, to string, slim bool) error {
 			return fmt.Errorf("write %s: %w", to, err)
 		}
 	}
+	files := imageFiles
 	if slim {
 		var conf strings.Builder
 		for _, dir := range slimmed {
 			fmt.Fprintf(&conf, "path-exclude /%s*\n", dir)
 		}
 		conf.WriteString("path-include /usr/share/doc/*/copyright\n")
-		err := w.WriteHeader(&tar.Header{
-			Name: "./etc/dpkg/dpkg.cfg.d/docker", Mode: 0o644, Size: int64(conf.Len()), ModTime: createdTime(), Format: tar.FormatPAX,
-		})
+		files = append(slices.Clip(files), struct{ name, content string }{"./etc/dpkg/dpkg.cfg.d/docker", conf.String()})
+	}
+	for _, f := range files {
+		err := w.WriteHeader(&tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.content)), ModTime: createdTime(), Format: tar.FormatPAX})
 		if err != nil {
 			return fmt.Errorf("write %s: %w", to, err)
 		}
-		if _, err := io.WriteString(w, conf.String()); err != nil {
+		if _, err := io.WriteString(w, f.content); err != nil {
 			return fmt.Errorf("write %s: %w", to, err)
 		}
 	}
