@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/console"
 	bkclient "github.com/moby/buildkit/client"
 	"github.com/temper-images/temper/client/engine"
+	"github.com/temper-images/temper/client/output"
 )
 
 // exporterMoby is the image exporter of the BuildKit in a Docker engine.
@@ -45,7 +46,7 @@ func (ex *exports) paths() []string {
 
 // prepare makes the entries of a solve. On success the result is to be committed
 // or aborted.
-func prepare(ctx context.Context, outputs []Output, r *Request, annotations map[string]string, epoch bool, find engineFinder) (_ *exports, err error) {
+func prepare(ctx context.Context, outputs []output.Output, r *Request, annotations map[string]string, epoch bool, find engineFinder) (_ *exports, err error) {
 	ex := &exports{}
 	defer func() {
 		if err != nil {
@@ -55,21 +56,21 @@ func prepare(ctx context.Context, outputs []Output, r *Request, annotations map[
 	stdoutUsed := false
 	dirs := 0
 	for _, o := range outputs {
-		if o.Type == TypeCacheOnly {
+		if o.Type == output.TypeCacheOnly {
 			continue
 		}
-		attrs, err := o.exportAttrs(r.Tags, annotations, epoch)
+		attrs, err := o.ExporterAttrs(r.Tags, annotations, epoch)
 		if err != nil {
-			return nil, err
+			return nil, asInputError("--output", err)
 		}
 		entry := bkclient.ExportEntry{Type: o.Type, Attrs: attrs}
 		switch {
-		case o.Type == bkclient.ExporterImage:
-			if find.inEngine && !o.push() {
+		case o.Type == output.TypeImage:
+			if find.inEngine && !o.Push() {
 				entry.Type = exporterMoby
 				entry.Attrs["prefer-image-digest"] = "true"
 			}
-		case o.Type == bkclient.ExporterLocal:
+		case o.Type == output.TypeLocal:
 			entry.OutputDir = o.Dest
 			ex.written = append(ex.written, o.Dest)
 		case o.Dir():
@@ -96,7 +97,7 @@ func prepare(ctx context.Context, outputs []Output, r *Request, annotations map[
 	return ex, nil
 }
 
-func (ex *exports) addDir(entry *bkclient.ExportEntry, o Output) error {
+func (ex *exports) addDir(entry *bkclient.ExportEntry, o output.Output) error {
 	dest, err := resolveDest(o.Dest)
 	if err != nil {
 		return err
@@ -112,7 +113,7 @@ func (ex *exports) addDir(entry *bkclient.ExportEntry, o Output) error {
 	return nil
 }
 
-func (ex *exports) addFile(entry *bkclient.ExportEntry, o Output) error {
+func (ex *exports) addFile(entry *bkclient.ExportEntry, o output.Output) error {
 	dest, err := resolveDest(o.Dest)
 	if err != nil {
 		return err
@@ -163,7 +164,7 @@ func (ex *exports) addLoad(ctx context.Context, entry *bkclient.ExportEntry, fin
 	}
 	if oci {
 		// Such a store keeps the index with its attestations.
-		entry.Type = bkclient.ExporterOCI
+		entry.Type = output.TypeOCI
 	}
 	pr, pw := io.Pipe()
 	l := &loading{pipe: pw, done: make(chan struct{})}

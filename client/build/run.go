@@ -19,6 +19,7 @@ import (
 	"github.com/moby/buildkit/util/progress/progresswriter"
 	"github.com/temper-images/temper/client/builder"
 	"github.com/temper-images/temper/client/engine"
+	"github.com/temper-images/temper/client/output"
 	"github.com/temper-images/temper/hardening/spec"
 	"google.golang.org/grpc/codes"
 )
@@ -110,16 +111,16 @@ func outputs(ctx context.Context, b *builder.Builder, r *Request, so *bkclient.S
 	if err != nil {
 		return nil, err
 	}
-	var list []Output
+	var list []output.Output
 	for _, s := range r.Outputs {
-		o, err := ParseOutput(s)
+		o, err := output.Parse(s)
 		if err != nil {
-			return nil, err
+			return nil, asInputError("--output "+s, err)
 		}
 		list = append(list, o)
 	}
 	if len(list) == 0 {
-		o, err := DefaultOutput(r.Context)
+		o, err := output.Default(r.Context)
 		if err != nil {
 			return nil, err
 		}

@@ -55,7 +55,7 @@ func step(args []string) int {
 	case "fill":
 		f, err := os.Create("/big")
 		if err == nil {
-			_, err = io.CopyN(f, rand.Reader, 48<<20)
+			_, err = io.CopyN(f, rand.Reader, 64<<20)
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -372,8 +372,11 @@ func smallDisk(t *testing.T, size string) string {
 
 func TestFullDiskOfTheOutput(t *testing.T) {
 	b := find(t, t.TempDir())
-	disk := smallDisk(t, "8m")
-	dir := contextWith(t, "FROM scratch\nCOPY step /\nRUN [\"/step\", \"fill\"]\n", nil)
+	disk := smallDisk(t, "4m")
+	big := make([]byte, 8<<20)
+	_, err := rand.Read(big)
+	require.NoError(t, err)
+	dir := contextWith(t, "FROM scratch\nCOPY big /\n", map[string]string{"big": string(big)})
 	for _, output := range []string{filepath.Join(disk, "out"), "type=oci,dest=" + filepath.Join(disk, "out.tar")} {
 		_, err := Run(t.Context(), b, Request{Frontend: stock, Context: dir, Outputs: []string{output}})
 		require.ErrorContains(t, err, "the disk of the output")

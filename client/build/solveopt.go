@@ -110,11 +110,13 @@ func addPlatforms(r *Request, so *bkclient.SolveOpt) error {
 					return inputErrorf("--platform %s: %w", s, err)
 				}
 			}
-			out = append(out, platforms.FormatAll(platforms.Normalize(p)))
+			if f := platforms.FormatAll(platforms.Normalize(p)); !slices.Contains(out, f) {
+				out = append(out, f)
+			}
 		}
 	}
 	if len(out) > 0 {
-		so.FrontendAttrs["platform"] = strings.Join(dedup(out), ",")
+		so.FrontendAttrs["platform"] = strings.Join(out, ",")
 	}
 	return nil
 }

@@ -52,13 +52,14 @@ func stageDir(dest string) (*staged, error) {
 	if err := checkLayoutDest(dest); err != nil {
 		return nil, err
 	}
-	return stage(dest, func(dir, pattern string) (string, error) {
-		tmp, err := os.MkdirTemp(dir, pattern)
-		if err != nil {
-			return "", err
-		}
-		return tmp, os.Chmod(tmp, 0o755)
-	})
+	s, err := stage(dest, os.MkdirTemp)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(s.tmp, 0o755); err != nil {
+		return nil, errors.Join(fmt.Errorf("output %s: %w", dest, err), s.abort())
+	}
+	return s, nil
 }
 
 // stage makes a place beside dest with a function like os.MkdirTemp.
@@ -76,11 +77,12 @@ func stage(dest string, make func(dir, pattern string) (string, error)) (*staged
 			return nil, fmt.Errorf("output %s: %w", dest, err)
 		}
 		lock := flock.New(tmp, flock.SetFlag(os.O_RDONLY))
-		if _, err := lock.TryLock(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		got, err := lock.TryLock()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, errors.Join(fmt.Errorf("output %s: %w", dest, err), os.RemoveAll(tmp))
 		}
 		// Somebody may have taken it for stale before it was locked.
-		if _, err := os.Stat(tmp); err == nil {
+		if _, err := os.Stat(tmp); got && err == nil {
 			return &staged{dest: dest, tmp: tmp, lock: lock}, nil
 		}
 		if err := lock.Close(); err != nil {
@@ -152,6 +154,11 @@ func stageFile(dest string) (*staged, error) {
 	var f *os.File
 	s, err := stage(dest, func(dir, pattern string) (string, error) {
 		var err error
+		if f != nil {
+			if err := f.Close(); err != nil {
+				return "", err
+			}
+		}
 		if f, err = os.CreateTemp(dir, pattern); err != nil {
 			return "", err
 		}

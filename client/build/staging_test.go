@@ -1,6 +1,7 @@
 package build
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -142,4 +143,35 @@ func TestStagingOfTheDeadIsRemoved(t *testing.T) {
 	require.NoError(t, alive.abort())
 	require.NoError(t, aliveFile.abort())
 	require.Equal(t, []string{".temper-other-1"}, names(t, dir))
+}
+
+func TestStagingByMany(t *testing.T) {
+	dir := t.TempDir()
+	dest := filepath.Join(dir, "out")
+	errs := make(chan error)
+	const many = 16
+	for i := range many {
+		go func() {
+			make := stageDir
+			if i%2 == 0 {
+				make = stageFile
+			}
+			for range 50 {
+				s, err := make(dest)
+				if err == nil {
+					_, err = os.Stat(s.tmp)
+					err = errors.Join(err, s.abort())
+				}
+				if err != nil {
+					errs <- err
+					return
+				}
+			}
+			errs <- nil
+		}()
+	}
+	for range many {
+		require.NoError(t, <-errs)
+	}
+	require.Empty(t, names(t, dir))
 }

@@ -9,12 +9,12 @@ import (
 
 	"github.com/docker/cli/cli/config"
 	"github.com/docker/go-units"
-	bkclient "github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/util/progress/progressui"
 	"github.com/spf13/cobra"
 	"github.com/temper-images/temper/client"
 	"github.com/temper-images/temper/client/build"
 	"github.com/temper-images/temper/client/frontend"
+	"github.com/temper-images/temper/client/output"
 	"github.com/temper-images/temper/client/report"
 )
 
@@ -140,11 +140,11 @@ func (f *buildFlags) complete() (err error) {
 		return err
 	}
 	for _, spec := range f.req.Outputs {
-		o, err := build.ParseOutput(spec)
+		o, err := output.Parse(spec)
 		if err != nil {
-			return err
+			return &build.InputError{Err: fmt.Errorf("--output %s: %w", spec, err)}
 		}
-		if f.iidFile != "" && (o.Type == bkclient.ExporterLocal || o.Type == bkclient.ExporterTar) {
+		if f.iidFile != "" && (o.Type == output.TypeLocal || o.Type == output.TypeTar) {
 			return &build.InputError{Err: fmt.Errorf("--iidfile: an output of type %s has no image ID", o.Type)}
 		}
 	}

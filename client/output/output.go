@@ -1,15 +1,18 @@
-package build
+// Package output reads where the result of a build is to go, as the option
+// --output states it.
+package output
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/distribution/reference"
-	bkclient "github.com/moby/buildkit/client"
 	"github.com/tonistiigi/go-csvvalue"
 )
 
@@ -23,42 +26,50 @@ type Output struct {
 	Attrs map[string]string
 }
 
+// The types of output. All but TypeCacheOnly are names of BuildKit's exporters.
+const (
+	TypeOCI    = "oci"
+	TypeDocker = "docker"
+	TypeImage  = "image"
+	TypeLocal  = "local"
+	TypeTar    = "tar"
+	// TypeCacheOnly leaves the result in the build cache only.
+	TypeCacheOnly = "cacheonly"
+)
+
 // Dir says that the output is an OCI layout directory.
 func (o Output) Dir() bool {
 	tar, err := strconv.ParseBool(o.Attrs["tar"])
-	return (o.Type == bkclient.ExporterOCI || o.Type == bkclient.ExporterDocker) && err == nil && !tar
+	return (o.Type == TypeOCI || o.Type == TypeDocker) && err == nil && !tar
 }
-
-// TypeCacheOnly is the output that leaves the result in the build cache only.
-const TypeCacheOnly = "cacheonly"
 
 var outputTypes = []string{
-	bkclient.ExporterOCI, bkclient.ExporterDocker, bkclient.ExporterImage,
-	bkclient.ExporterLocal, bkclient.ExporterTar, TypeCacheOnly,
+	TypeOCI, TypeDocker, TypeImage,
+	TypeLocal, TypeTar, TypeCacheOnly,
 }
 
-// ParseOutput reads what the option --output takes: "DIR" for an OCI layout
+// Parse reads what the option --output takes: "DIR" for an OCI layout
 // directory, "-" for an OCI archive on standard output, or
 // "type=TYPE[,KEY=VALUE]…" as in docker buildx build.
-func ParseOutput(spec string) (Output, error) {
+func Parse(spec string) (Output, error) {
 	if spec == "" {
-		return Output{}, inputErrorf("--output: the destination is empty")
+		return Output{}, errors.New("the destination is empty")
 	}
 	fields, err := csvvalue.Fields(spec, nil)
 	if err != nil {
-		return Output{}, inputErrorf("--output %s: %w", spec, err)
+		return Output{}, err
 	}
 	if len(fields) == 1 && fields[0] == spec && !strings.HasPrefix(spec, "type=") {
 		if spec == "-" {
-			return Output{Type: bkclient.ExporterOCI, Dest: "-", Attrs: map[string]string{}}, nil
+			return Output{Type: TypeOCI, Dest: "-", Attrs: map[string]string{}}, nil
 		}
-		return Output{Type: bkclient.ExporterOCI, Dest: spec, Attrs: map[string]string{"tar": "false"}}, nil
+		return Output{Type: TypeOCI, Dest: spec, Attrs: map[string]string{"tar": "false"}}, nil
 	}
 	o := Output{Attrs: map[string]string{}}
 	for _, field := range fields {
 		key, value, ok := strings.Cut(field, "=")
 		if !ok {
-			return Output{}, inputErrorf("--output %s: %q is not KEY=VALUE", spec, field)
+			return Output{}, fmt.Errorf("%q is not KEY=VALUE", field)
 		}
 		switch key = strings.TrimSpace(strings.ToLower(key)); key {
 		case "type":
@@ -70,35 +81,35 @@ func ParseOutput(spec string) (Output, error) {
 		}
 	}
 	if err := o.check(); err != nil {
-		return Output{}, inputErrorf("--output %s: %w", spec, err)
+		return Output{}, err
 	}
 	return o, nil
 }
 
 func (o Output) check() error {
 	switch o.Type {
-	case bkclient.ExporterOCI, bkclient.ExporterTar, bkclient.ExporterLocal:
+	case TypeOCI, TypeTar, TypeLocal:
 		if o.Dest == "" {
 			return fmt.Errorf("type=%s needs dest=PATH", o.Type)
 		}
-		if o.Dest == "-" && (o.Type == bkclient.ExporterLocal || o.Dir()) {
-			return fmt.Errorf("a directory cannot be written to standard output")
+		if o.Dest == "-" && (o.Type == TypeLocal || o.Dir()) {
+			return errors.New("a directory cannot be written to standard output")
 		}
-	case bkclient.ExporterDocker:
+	case TypeDocker:
 		if o.Dir() && (o.Dest == "" || o.Dest == "-") {
-			return fmt.Errorf("tar=false needs dest=DIR")
+			return errors.New("tar=false needs dest=DIR")
 		}
-	case bkclient.ExporterImage:
+	case TypeImage:
 		if o.Dest != "" {
 			return fmt.Errorf("type=image goes to a registry or an image store and has no dest: did you mean name=%s?", o.Dest)
 		}
 		return o.checkPush()
 	case TypeCacheOnly:
 		if o.Dest != "" {
-			return fmt.Errorf("type=cacheonly has no dest")
+			return errors.New("type=cacheonly has no dest")
 		}
 	case "registry":
-		return fmt.Errorf("type=registry would show the image under its tag before anybody has signed it; type=image,name=REPOSITORY,push=true pushes it by digest")
+		return errors.New("type=registry would show the image under its tag before anybody has signed it; type=image,name=REPOSITORY,push=true pushes it by digest")
 	case "":
 		return fmt.Errorf("type is missing: it is one of %s", strings.Join(outputTypes, ", "))
 	default:
@@ -107,7 +118,8 @@ func (o Output) check() error {
 	return nil
 }
 
-func (o Output) push() bool {
+// Push says that the image goes to a registry.
+func (o Output) Push() bool {
 	push, _ := strconv.ParseBool(o.Attrs["push"])
 	return push
 }
@@ -123,16 +135,16 @@ func (o Output) checkPush() error {
 			return fmt.Errorf("%s is true or false, not %q", key, v)
 		}
 		if key == "push-by-digest" && !b {
-			return fmt.Errorf("push-by-digest=false would show the image under its tag before anybody has signed it")
+			return errors.New("push-by-digest=false would show the image under its tag before anybody has signed it")
 		}
 	}
 	return nil
 }
 
-// DefaultOutput is where the image of a context goes when nothing else is said:
+// Default is where the image of a context goes when nothing else is said:
 // an OCI layout in the current directory, named after the context directory with
 // the ending ".oci"; image.oci for a context that is no directory.
-func DefaultOutput(contextPath string) (Output, error) {
+func Default(contextPath string) (Output, error) {
 	name := "image"
 	if contextPath == "" {
 		contextPath = "."
@@ -146,7 +158,7 @@ func DefaultOutput(contextPath string) (Output, error) {
 			name = base
 		}
 	}
-	return Output{Type: bkclient.ExporterOCI, Dest: name + ".oci", Attrs: map[string]string{"tar": "false"}}, nil
+	return Output{Type: TypeOCI, Dest: name + ".oci", Attrs: map[string]string{"tar": "false"}}, nil
 }
 
 // names are the image names for an output: its own, or the tags.
@@ -159,24 +171,28 @@ func (o Output) names(tags []string) ([]string, error) {
 	for _, name := range list {
 		ref, err := reference.ParseNormalizedNamed(name)
 		if err != nil {
-			return nil, inputErrorf("image name %q: %w", name, err)
+			return nil, fmt.Errorf("image name %q: %w", name, err)
 		}
-		if o.Type == bkclient.ExporterImage && o.push() {
+		if o.Type == TypeImage && o.Push() {
 			// A push by digest names the repository alone.
-			out = append(out, ref.Name())
-			continue
+			ref = reference.TrimNamed(ref)
+		} else {
+			ref = reference.TagNameOnly(ref)
 		}
-		out = append(out, reference.TagNameOnly(ref).String())
+		if s := ref.String(); !slices.Contains(out, s) {
+			out = append(out, s)
+		}
 	}
 	return out, nil
 }
 
-// exportAttrs are the options of the exporter for o. Annotations are as
-// parseAnnotations returns them; epoch says that SOURCE_DATE_EPOCH is set.
-func (o Output) exportAttrs(tags []string, annotations map[string]string, epoch bool) (map[string]string, error) {
+// ExporterAttrs are the options of the exporter for o. Tags name the image when o
+// does not. Annotations are options of an exporter already; epoch says that
+// SOURCE_DATE_EPOCH is set.
+func (o Output) ExporterAttrs(tags []string, annotations map[string]string, epoch bool) (map[string]string, error) {
 	attrs := maps.Clone(o.Attrs)
 	switch o.Type {
-	case bkclient.ExporterLocal, bkclient.ExporterTar:
+	case TypeLocal, TypeTar:
 		return attrs, nil
 	}
 	maps.Copy(attrs, annotations)
@@ -185,12 +201,12 @@ func (o Output) exportAttrs(tags []string, annotations map[string]string, epoch 
 		return nil, err
 	}
 	if len(names) > 0 {
-		attrs["name"] = strings.Join(dedup(names), ",")
+		attrs["name"] = strings.Join(names, ",")
 	}
-	pushed := o.Type == bkclient.ExporterImage && o.push()
+	pushed := o.Type == TypeImage && o.Push()
 	if pushed {
 		if len(names) == 0 {
-			return nil, inputErrorf("--output type=image,push=true needs name=REPOSITORY or --tag")
+			return nil, errors.New("type=image,push=true needs name=REPOSITORY or --tag")
 		}
 		attrs["push-by-digest"] = "true"
 		if _, ok := attrs["unpack"]; !ok {
@@ -198,20 +214,8 @@ func (o Output) exportAttrs(tags []string, annotations map[string]string, epoch 
 		}
 	}
 	// BuildKit refuses to rewrite timestamps of what it unpacks.
-	if _, ok := attrs["rewrite-timestamp"]; !ok && epoch && (pushed || o.Type != bkclient.ExporterImage) {
+	if _, ok := attrs["rewrite-timestamp"]; !ok && epoch && (pushed || o.Type != TypeImage) {
 		attrs["rewrite-timestamp"] = "true"
 	}
 	return attrs, nil
-}
-
-func dedup(list []string) []string {
-	seen := map[string]struct{}{}
-	var out []string
-	for _, s := range list {
-		if _, ok := seen[s]; !ok {
-			seen[s] = struct{}{}
-			out = append(out, s)
-		}
-	}
-	return out
 }
