@@ -175,32 +175,35 @@ func (s *apkStore) rewrite(ctx context.Context, kept []keptPackage) (*Rewrite, e
 // apkReduce returns a record without the entries of paths that are not kept. A
 // directory that stays for its files only is still listed, as apk needs it.
 func apkReduce(raw []byte, kept map[string]bool) []byte {
+	// keep is about the last directory or file, whose attributes follow it, and
+	// dirLines hold a directory that may yet turn out to be needed.
 	var out, dirLines []byte
 	dir, keep := "", true
 	for line := range bytes.Lines(raw) {
-		field, value, ok := apkLine(line)
-		switch {
-		case !ok && len(line) == 1:
-			keep, dirLines = true, nil
-		case ok && field == 'F':
-			dir = value
+		field, value, _ := apkLine(line)
+		switch field {
+		case 'F':
+			dir, dirLines = value, nil
 			name, _ := cleanPath(dir)
 			keep = dir == "" || kept[name]
-			dirLines = nil
 			if !keep {
 				dirLines = append(dirLines, line...)
-				continue
 			}
-		case ok && field == 'M' && dirLines != nil:
-			dirLines = append(dirLines, line...)
-			continue
-		case ok && field == 'R':
+		case 'R':
 			name, clean := cleanPath(joinPath(dir, value))
 			keep = clean && kept[name]
 			if keep {
 				out = append(out, dirLines...)
 				dirLines = nil
 			}
+		case 'M':
+			if dirLines != nil {
+				dirLines = append(dirLines, line...)
+			}
+		case 'a', 'Z':
+		default:
+			out = append(out, line...)
+			continue
 		}
 		if keep {
 			out = append(out, line...)

@@ -65,11 +65,12 @@ func stanzaFields(raw string) (fields map[string]string, malformed int) {
 			continue
 		}
 		key, val, ok := strings.Cut(line, ":")
+		flush()
 		if !ok || key == "" {
 			malformed++
+			name, skip = "", true
 			continue
 		}
-		flush()
 		name = strings.ToLower(strings.TrimSpace(key))
 		if _, skip = fields[name]; skip {
 			malformed++

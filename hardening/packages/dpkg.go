@@ -160,6 +160,7 @@ func (d *dpkgLoader) add(status dpkgFile, dt []byte) {
 		} else {
 			d.readSums(p, record, status.name)
 		}
+		d.addConffiles(file, p, record)
 		d.db.Packages = append(d.db.Packages, p)
 	}
 	if records == 0 && len(bytes.TrimSpace(dt)) > 0 && status.name == "" {
@@ -216,6 +217,26 @@ func dpkgPackage(s stanza) *Package {
 		}
 	}
 	return p
+}
+
+// addConffiles adds the configuration files to Files where no list names them:
+// md5sums never do.
+func (d *dpkgLoader) addConffiles(file string, p *Package, r *dpkgRecord) {
+	if len(p.Conffiles) == 0 {
+		return
+	}
+	listed := make(map[string]bool, len(p.Files))
+	for _, name := range p.Files {
+		listed[name] = true
+	}
+	for i, name := range p.Conffiles {
+		name, _ = r.actual(name)
+		p.Conffiles[i] = name
+		if !listed[name] {
+			listed[name] = true
+			d.addFile(file, p, name)
+		}
+	}
 }
 
 // readInfo finds the package's files in info and reads its list.

@@ -49,7 +49,10 @@ func (s *dpkgStore) rewrite(ctx context.Context, kept []keptPackage) (*Rewrite, 
 		r := k.record.(*dpkgRecord)
 		raw := r.raw
 		if k.FilesUnknown == "" {
-			raw = dropConffiles(raw, func(name string) bool { return k.paths[name] })
+			raw = dropConffiles(raw, func(listed string) bool {
+				name, ok := r.actual(listed)
+				return ok && k.paths[name]
+			})
 		}
 		stanzas[r.file] = append(stanzas[r.file], raw...)
 		s.rewriteLists(rw, stays, k, r)

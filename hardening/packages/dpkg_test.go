@@ -162,13 +162,16 @@ func TestDpkgRewriteToNothing(t *testing.T) {
 
 func TestDpkgDistroless(t *testing.T) {
 	root := memFS{
-		"/var/lib/dpkg/status.d/base-files":         "Package: base-files\nVersion: 12\nArchitecture: amd64\n",
+		"/var/lib/dpkg/status.d/base-files":         "Package: base-files\nVersion: 12\nArchitecture: amd64\nConffiles:\n /etc/debian_version 0\n",
 		"/var/lib/dpkg/status.d/base-files.md5sums": "00000000000000000000000000000000  etc/issue\n",
 		"/var/lib/dpkg/status.d/libssl3":            "Package: libssl3\nVersion: 3.0\nSource: openssl\nArchitecture: amd64\n",
 		"/var/lib/dpkg/status.d/libssl3.md5sums":    "00000000000000000000000000000000  usr/lib/libssl.so.3\n11111111111111111111111111111111  usr/share/doc/libssl3/copyright\n",
 		"/var/lib/dpkg/status.d/netbase":            "Package: netbase\nVersion: 6.4\nArchitecture: all\n",
 	}
 	dbs, notices := load(t, root, 1)
+	if got, want := dbs[0].Packages[0].Files, []string{"/etc/issue", "/etc/debian_version"}; !slices.Equal(got, want) {
+		t.Errorf("files of base-files %q, want %q", got, want)
+	}
 	if len(notices) != 1 || dbs[0].Packages[2].FilesUnknown == "" {
 		t.Errorf("a package with no md5sums: notices %q, reason %q", notices, dbs[0].Packages[2].FilesUnknown)
 	}
