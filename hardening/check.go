@@ -101,7 +101,9 @@ func (c *checker) links(ctx context.Context) (spec.Check, error) {
 		if _, ok := c.after.objects[e.Path]; ok {
 			check.Examined++
 			for _, dep := range c.after.resolver.Dependencies(e.Path) {
-				if len(dep.Files) == 0 && !dep.Optional() {
+				// A candidate is a library that another file of the same process
+				// loads first; that context may be a program that has gone.
+				if len(dep.Files) == 0 && len(dep.Candidates) == 0 && !dep.Optional() {
 					unresolved = append(unresolved, missing{e.Path, dep.Name})
 				}
 			}
@@ -134,8 +136,8 @@ func (c *checker) links(ctx context.Context) (spec.Check, error) {
 		was := ""
 		if _, ok := c.before.objects[m.file]; ok {
 			for _, dep := range c.before.resolver.Dependencies(m.file) {
-				if dep.Name == m.name && len(dep.Files) > 0 {
-					was = dep.Files[0].Path
+				if found := slices.Concat(dep.Files, dep.Candidates); dep.Name == m.name && len(found) > 0 {
+					was = found[0].Path
 				}
 			}
 		}
