@@ -56,7 +56,7 @@ func stageDir(dest string) (*staged, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(s.tmp, 0o755); err != nil {
+	if err := os.Chmod(s.tmp, 0o755); err != nil { //nolint:gosec // an image is for everybody who may read its directory
 		return nil, errors.Join(fmt.Errorf("output %s: %w", dest, err), s.abort())
 	}
 	return s, nil
@@ -65,7 +65,7 @@ func stageDir(dest string) (*staged, error) {
 // stage makes a place beside dest with a function like os.MkdirTemp.
 func stage(dest string, make func(dir, pattern string) (string, error)) (*staged, error) {
 	dir, prefix := filepath.Dir(dest), stagingPrefix+filepath.Base(dest)+"-"
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // an ordinary directory of the user, as mkdir -p makes it
 		return nil, fmt.Errorf("output %s: %w", dest, err)
 	}
 	if err := removeStale(dir, prefix); err != nil {

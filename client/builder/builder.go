@@ -19,7 +19,7 @@ import (
 	"github.com/temper-images/temper/client/engine"
 )
 
-// Ephemeral, as Options.Address, asks for a buildkitd of our own.
+// Ephemeral as Options.Address asks for a buildkitd of our own.
 const Ephemeral = "ephemeral"
 
 // Kind says what sort of BuildKit a builder is.

@@ -178,15 +178,15 @@ func runtimeDir(stateDir string) (string, error) {
 
 // privateDir makes dir with mode 0700 and makes sure that nobody else owns it.
 func privateDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // the one who builds names the program and the cache
 		return err
 	}
-	fi, err := os.Lstat(dir)
+	fi, err := os.Lstat(dir) //nolint:gosec // the one who builds names the program and the cache
 	if err != nil {
 		return err
 	}
 	if fi.Mode()&os.ModeSymlink != 0 {
-		if fi, err = os.Stat(dir); err != nil {
+		if fi, err = os.Stat(dir); err != nil { //nolint:gosec // the one who builds names the program and the cache
 			return err
 		}
 	}
@@ -194,7 +194,7 @@ func privateDir(dir string) error {
 		return fmt.Errorf("%s belongs to uid %d, not to uid %d: choose another directory", dir, st.Uid, os.Geteuid())
 	}
 	if fi.Mode().Perm() != 0o700 {
-		if err := os.Chmod(dir, 0o700); err != nil {
+		if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a directory needs its execute bit
 			return err
 		}
 	}

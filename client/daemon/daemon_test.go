@@ -286,7 +286,7 @@ func TestRootless(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("run this test as root: it makes a user of its own")
 	}
-	dir, err := os.MkdirTemp("", "temper-rootless-")
+	dir, err := os.MkdirTemp("", "temper-rootless-") //nolint:usetesting // another user must reach it, and t.TempDir lies in a private directory
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	require.NoError(t, os.Chmod(dir, 0o755))

@@ -131,7 +131,7 @@ func (l *Lease) attempt(ctx context.Context) error {
 	}
 	var ended <-chan error
 	if !supervised {
-		if ended, err = l.plan.spawn(); err != nil {
+		if ended, err = l.plan.spawn(ctx); err != nil {
 			return err
 		}
 	}
@@ -160,7 +160,7 @@ func (l *Lease) attempt(ctx context.Context) error {
 
 // spawn starts a supervisor in a session of its own, so that neither a terminal
 // nor the end of this process stops it before it has cleaned up.
-func (p *plan) spawn() (<-chan error, error) {
+func (p *plan) spawn(ctx context.Context) (<-chan error, error) {
 	arg, err := json.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("encode the supervisor's argument: %w", err)
@@ -170,7 +170,7 @@ func (p *plan) spawn() (<-chan error, error) {
 		return nil, fmt.Errorf("open the log of buildkitd: %w", err)
 	}
 	defer log.Close()
-	cmd := exec.Command(p.Program, "daemon", "supervise", string(arg))
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), p.Program, "daemon", "supervise", string(arg))
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -63,7 +63,7 @@ func supervise(ctx context.Context, p *plan, log io.Writer) error {
 	unused := make(chan error, 1)
 	go func() { unused <- leases.Lock() }()
 
-	cmd := p.command(log)
+	cmd := p.command(ctx, log)
 	exited := make(chan error, 1)
 	started := make(chan error, 1)
 	go func() {
@@ -132,14 +132,15 @@ func (p *plan) clearRuntime() error {
 
 // command is buildkitd in a PID namespace: by rootlesskit, or for root through
 // isolate.
-func (p *plan) command(log io.Writer) *exec.Cmd {
+func (p *plan) command(ctx context.Context, log io.Writer) *exec.Cmd {
 	args := p.Args
 	attr := &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	if !p.Rootless {
 		args = append([]string{p.Program, "daemon", "isolate", filepath.Base(p.Runtime)}, args...)
 		attr.Cloneflags = unix.CLONE_NEWPID | unix.CLONE_NEWNS
 	}
-	cmd := exec.Command(args[0], args[1:]...)
+	// stop ends it in order, and Pdeathsig when there is no time for that.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), args[0], args[1:]...)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = attr

@@ -44,7 +44,7 @@ func (o Options) fromBinary(ctx context.Context, path string) (*Frontend, error)
 }
 
 func hash(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // the one who builds names the program and the cache
 	if err != nil {
 		return "", err
 	}
@@ -61,14 +61,14 @@ func makeLayout(ctx context.Context, binary, dir string) (err error) {
 	fail := func(err error) error {
 		return fmt.Errorf("make an image of the frontend %s: %w", binary, err)
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil { //nolint:gosec // the one who builds names the program and the cache
 		return fail(err)
 	}
 	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".new-")
 	if err != nil {
 		return fail(err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }() //nolint:gosec // the one who builds names the program and the cache
 	platform := ocispecs.Platform{OS: "linux", Architecture: runtime.GOARCH}
 	if _, err := image.Layout(ctx, binary, tmp, platform); err != nil {
 		var be *image.BinaryError
@@ -79,10 +79,10 @@ func makeLayout(ctx context.Context, binary, dir string) (err error) {
 	}
 	// A layout that is in the way is broken, or another process was faster with
 	// the same content: either way ours may take its place.
-	if err := os.RemoveAll(dir); err != nil {
+	if err := os.RemoveAll(dir); err != nil { //nolint:gosec // the one who builds names the program and the cache
 		return fail(err)
 	}
-	if err := os.Rename(tmp, dir); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := os.Rename(tmp, dir); err != nil && !errors.Is(err, os.ErrExist) { //nolint:gosec // the one who builds names the program and the cache
 		return fail(err)
 	}
 	return nil

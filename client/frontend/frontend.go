@@ -152,7 +152,7 @@ func (o Options) parse(ctx context.Context, spec string) (*Frontend, error) {
 		}
 		return f, nil
 	}
-	fi, err := os.Stat(spec)
+	fi, err := os.Stat(spec) //nolint:gosec // the one who builds names the program and the cache
 	switch {
 	case err == nil && fi.IsDir():
 		f, err := fromLayout(spec, "")

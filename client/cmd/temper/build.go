@@ -195,7 +195,7 @@ func (f *buildFlags) run(cmd *cobra.Command, bf *builderFlags) (err error) {
 // finish writes and prints what a successful build gave.
 func (f *buildFlags) finish(cmd *cobra.Command, mode progressui.DisplayMode, res *build.Result) error {
 	if f.iidFile != "" {
-		if err := os.WriteFile(f.iidFile, []byte(res.ImageID()), 0o644); err != nil {
+		if err := os.WriteFile(f.iidFile, []byte(res.ImageID()), 0o644); err != nil { //nolint:gosec // no secret, and docker buildx build writes it so
 			return fmt.Errorf("--iidfile: %w", err)
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -146,8 +147,9 @@ func TestExitCodes(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			out, err := temper(t, tc.dir, tc.args...).CombinedOutput()
 			code := 0
-			if err != nil {
-				code = err.(*exec.ExitError).ExitCode()
+			var ee *exec.ExitError
+			if errors.As(err, &ee) {
+				code = ee.ExitCode()
 			}
 			require.Equal(t, tc.code, code, "%s", out)
 			require.Contains(t, string(out), tc.says)
