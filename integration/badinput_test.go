@@ -57,7 +57,8 @@ func TestBrokenDockerfile(t *testing.T) {
 	for _, d := range doors(t) {
 		log := fails(t, d, door.Build{Context: dir, Contexts: contexts(t, "busybox")})
 		require.Contains(t, log, "nothing")
-		require.Contains(t, log, "Dockerfile:3", d.Name())
+		// The syntax line of some doors is a line too.
+		require.Regexp(t, "Dockerfile:[34]\n", log, d.Name())
 	}
 }
 

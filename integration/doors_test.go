@@ -81,13 +81,14 @@ type vertex struct {
 	cached bool
 }
 
-// vertices reads plain progress: "#4 NAME", later "#4 CACHED".
+// vertices reads plain progress: "#4 NAME", later "#4 CACHED". Number 0 says which
+// builder it is.
 func vertices(log string) []*vertex {
 	byID := map[string]*vertex{}
 	var all []*vertex
 	for line := range strings.Lines(log) {
 		id, rest, ok := strings.Cut(strings.TrimSpace(line), " ")
-		if !ok || !strings.HasPrefix(id, "#") {
+		if !ok || !strings.HasPrefix(id, "#") || id == "#0" {
 			continue
 		}
 		if byID[id] == nil {

@@ -154,8 +154,9 @@ func contextDir(t testing.TB, files map[string]string) string {
 	return dir
 }
 
-// fails builds and returns what the door printed; the build must fail by itself,
-// and leave no output.
+// fails builds and returns what the door printed; the build must fail by itself
+// and, through temper, leave no output: buildx and buildctl make the directory
+// before they build.
 func fails(t testing.TB, d door.Door, b door.Build) string {
 	t.Helper()
 	b.Output = filepath.Join(t.TempDir(), "image")
@@ -166,7 +167,9 @@ func fails(t testing.TB, d door.Door, b door.Build) string {
 	require.NotEqual(t, -1, exit.ExitCode(), "the command was killed")
 	require.NotContains(t, log, "panic:")
 	require.NotContains(t, log, "goroutine ")
-	_, err = os.Lstat(b.Output)
-	require.ErrorIs(t, err, os.ErrNotExist, "a failed build left output")
+	if d.Name() == "temper" {
+		_, err = os.Lstat(b.Output)
+		require.ErrorIs(t, err, os.ErrNotExist, "a failed build left output")
+	}
 	return log
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 // Buildx is docker buildx build: a Dockerfile with a syntax line, and nothing else
@@ -58,6 +60,15 @@ func (d *Buildx) Name() string {
 
 func (d *Buildx) run(ctx context.Context, args ...string) (string, error) {
 	return run(ctx, d.env, d.command[0], append(append([]string{}, d.command[1:]...), args...))
+}
+
+// Command is docker buildx with other arguments, for the same builder; the first of
+// them is "build".
+func (d *Buildx) Command(ctx context.Context, args ...string) *exec.Cmd {
+	all := append(slices.Clone(d.command[1:]), args[0], "--builder", builder)
+	cmd := exec.CommandContext(ctx, d.command[0], append(all, args[1:]...)...)
+	cmd.Env = append(os.Environ(), d.env...)
+	return cmd
 }
 
 // Build implements Door.
