@@ -72,7 +72,8 @@ func Layout(ctx context.Context, binary, dir string, platform ocispecs.Platform)
 	}
 	if err := path.AppendImage(img, layout.WithPlatform(v1.Platform{
 		OS: platform.OS, Architecture: platform.Architecture, Variant: platform.Variant,
-	})); err != nil {
+		// Without it, oci-layout://DIR alone names nothing to docker buildx.
+	}), layout.WithAnnotations(map[string]string{ocispecs.AnnotationRefName: "latest"})); err != nil {
 		return "", fmt.Errorf("frontend image: write %s: %w", dir, err)
 	}
 	hash, err := img.Digest()
