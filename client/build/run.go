@@ -19,14 +19,12 @@ import (
 	"github.com/moby/buildkit/util/progress/progresswriter"
 	"github.com/temper-images/temper/client/builder"
 	"github.com/temper-images/temper/client/engine"
+	"github.com/temper-images/temper/client/frontend"
 	"github.com/temper-images/temper/client/output"
+	"github.com/temper-images/temper/frontend/config"
 	"github.com/temper-images/temper/hardening/spec"
 	"google.golang.org/grpc/codes"
 )
-
-// reportKey begins the metadata keys under which the frontend hands over its
-// report on a platform.
-const reportKey = "temper.hardening.report/"
 
 // Result is what a build gave.
 type Result struct {
@@ -81,6 +79,7 @@ func Run(ctx context.Context, b *builder.Builder, r Request) (_ *Result, err err
 	}
 	// The cause of an abort is the error that Run returns.
 	defer func() { err = errors.Join(err, ex.abort(err)) }()
+	withoutAttestation(so, ex)
 
 	in, err := load(ctx, &r, ex.paths())
 	if err != nil {
@@ -100,6 +99,19 @@ func Run(ctx context.Context, b *builder.Builder, r Request) (_ *Result, err err
 	}
 	res.Written = ex.written
 	return res, nil
+}
+
+// withoutAttestation leaves the hardening report out of a build that makes a
+// Docker archive: with an attestation it would be an index, which docker load
+// refuses before Docker 25, and an archive has no use for it.
+func withoutAttestation(so *bkclient.SolveOpt, ex *exports) {
+	key := "build-arg:" + config.ArgName("harden.report")
+	if _, said := so.FrontendAttrs[key]; said || so.Frontend == frontend.Stock {
+		return
+	}
+	if slices.ContainsFunc(ex.entries, func(e bkclient.ExportEntry) bool { return e.Type == output.TypeDocker }) {
+		so.FrontendAttrs[key] = string(config.ReportNone)
+	}
 }
 
 // outputs prepares what the request asks for, or its default.
@@ -177,7 +189,7 @@ func solve(ctx context.Context, c *bkclient.Client, so *bkclient.SolveOpt, call 
 func reports(meta map[string][]byte) (map[string]*spec.Report, error) {
 	out := map[string]*spec.Report{}
 	for key, dt := range meta {
-		platform, ok := strings.CutPrefix(key, reportKey)
+		platform, ok := strings.CutPrefix(key, config.ReportKey+"/")
 		if !ok {
 			continue
 		}

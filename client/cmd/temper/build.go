@@ -15,7 +15,7 @@ import (
 	"github.com/temper-images/temper/client/build"
 	"github.com/temper-images/temper/client/frontend"
 	"github.com/temper-images/temper/client/output"
-	"github.com/temper-images/temper/client/report"
+	"github.com/temper-images/temper/hardening/summary"
 )
 
 // buildFlags are the flags of temper build that are not part of the request.
@@ -229,7 +229,7 @@ func (f *buildFlags) finish(cmd *cobra.Command, mode progressui.DisplayMode, res
 
 func summarise(w io.Writer, res *build.Result) error {
 	for _, platform := range res.Platforms() {
-		if err := report.Write(w, platform, res.Reports[platform]); err != nil {
+		if err := summary.Write(w, platform, res.Reports[platform]); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/temper-images/temper/hardening"
 	"github.com/temper-images/temper/hardening/spec"
+	"github.com/temper-images/temper/hardening/summary"
 )
 
 // harden is the verb of the step that prunes. It leaves the report, whose checks
@@ -70,7 +71,7 @@ func check(ctx context.Context, args []string, stderr io.Writer) error {
 	if err := hardening.Check(ctx, hardening.CheckOptions{Settings: s, Before: from, After: to, Report: r}); err != nil {
 		return err
 	}
-	if err := summarize(stderr, r); err != nil {
+	if err := summary.Write(stderr, "", r); err != nil {
 		return err
 	}
 	return writeReport(report, r)

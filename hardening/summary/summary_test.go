@@ -1,4 +1,4 @@
-package report
+package summary
 
 import (
 	"flag"
@@ -32,6 +32,8 @@ func TestWrite(t *testing.T) {
 	var b strings.Builder
 	require.NoError(t, Write(&b, "linux/amd64", r))
 	require.NoError(t, Write(&b, "linux/arm64", &spec.Report{Level: spec.LevelOff, User: spec.User{Config: "root"}}))
+	require.NoError(t, Write(&b, "", &spec.Report{Level: spec.LevelOff, Distribution: "alpine 3.22"}))
+	require.NoError(t, Write(&b, "", &spec.Report{Level: spec.LevelOff}))
 	const golden = "testdata/report.txt"
 	if *update {
 		require.NoError(t, os.WriteFile(golden, []byte(b.String()), 0o644))

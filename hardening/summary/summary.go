@@ -1,5 +1,5 @@
-// Package report prints what hardening did to an image as a table for people.
-package report
+// Package summary prints what hardening did to an image as a table for people.
+package summary
 
 import (
 	"cmp"
@@ -17,7 +17,8 @@ import (
 // biggest is how many groups of removed files are named.
 const biggest = 8
 
-// Write prints the report on one platform.
+// Write prints the report on one platform, which may be empty where only one is
+// meant.
 func Write(w io.Writer, platform string, r *spec.Report) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%s\n\n", title(platform, r))
@@ -31,10 +32,16 @@ func Write(w io.Writer, platform string, r *spec.Report) error {
 }
 
 func title(platform string, r *spec.Report) string {
-	parts := []string{platform}
-	if r.Distribution != "" {
-		parts[0] += " (" + r.Distribution + ")"
+	name := platform
+	switch {
+	case platform != "" && r.Distribution != "":
+		name += " (" + printable(r.Distribution) + ")"
+	case platform == "" && r.Distribution != "":
+		name = printable(r.Distribution)
+	case platform == "":
+		name = "image"
 	}
+	parts := []string{name}
 	if r.Level == spec.LevelOff {
 		parts = append(parts, "not hardened")
 	} else {
