@@ -238,6 +238,7 @@ func TestWhichStage(t *testing.T) {
 		{"other beside a stage of the name", named, "a", false},
 		{"unnamed final", "FROM debian\nRUN x", "", true},
 		{"empty scratch", "FROM scratch\nENV a=b", "", false},
+		{"comment for the linter", "FROM debian\n# check=skip=WorkdirRelativePath\nWORKDIR a\n", "", true},
 		{"scratch with something", "FROM scratch\nCOPY Dockerfile /", "", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -13,6 +13,8 @@ import (
 	"github.com/moby/buildkit/frontend/dockerui"
 	gwclient "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/util/grpcerrors"
+	"google.golang.org/grpc/codes"
 
 	"github.com/temper-images/temper/frontend/config"
 	"github.com/temper-images/temper/hardening/spec"
@@ -148,6 +150,9 @@ func exists(ctx context.Context, ref gwclient.Reference, name string) (bool, err
 	dir := "/"
 	for part := range strings.SplitSeq(name, "/") {
 		entries, err := ref.ReadDir(ctx, gwclient.ReadDirRequest{Path: dir})
+		if notOffered(err) {
+			return false, nil
+		}
 		if err != nil {
 			return false, &Error{"look for " + name, err}
 		}
@@ -161,6 +166,13 @@ func exists(ctx context.Context, ref gwclient.Reference, name string) (bool, err
 		dir = path.Join(dir, part)
 	}
 	return true, nil
+}
+
+// notOffered says that the client's session does not have the directory at all:
+// it need not offer a context that the Dockerfile does not use. A session that
+// offers no directory says so in words only (BuildKit, session/filesync).
+func notOffered(err error) bool {
+	return grpcerrors.Code(err) == codes.NotFound || err != nil && strings.Contains(err.Error(), "no local sources enabled")
 }
 
 // readChunk is how much one request reads; a message between daemon and frontend

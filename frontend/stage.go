@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 )
 
@@ -36,7 +37,8 @@ func chooseStage(dt []byte, target string) stage {
 	if err != nil {
 		return untouched
 	}
-	stages, args, err := instructions.Parse(parsed.AST, nil)
+	// Comments that address the linter want one; this one says nothing.
+	stages, args, err := instructions.Parse(parsed.AST, linter.New(&linter.Config{SkipAll: true}))
 	if err != nil || len(stages) == 0 {
 		return untouched
 	}
