@@ -2,8 +2,11 @@ package rootfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,11 +56,11 @@ func (c *copier) copyData(ctx context.Context, src, dst int, size int64) error {
 // when only a hole is left.
 func nextData(fd int, off, size int64) (begin, end int64, err error) {
 	begin, err = unix.Seek(fd, off, unix.SEEK_DATA)
-	switch err { //nolint:errorlint // system calls return the bare number
-	case nil:
-	case unix.ENXIO:
+	switch {
+	case err == nil:
+	case errors.Is(err, unix.ENXIO):
 		return size, size, nil
-	case unix.EINVAL, unix.ENOTSUP:
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOTSUP):
 		return off, size, nil // a filesystem without holes
 	default:
 		return 0, 0, fmt.Errorf("find data: %w", err)
@@ -71,6 +74,10 @@ func nextData(fd int, off, size int64) (begin, end int64, err error) {
 	}
 	return begin, min(end, size), nil
 }
+
+// notHere are the errors of copy_file_range(2) for two filesystems, or a sandbox,
+// that cannot do it.
+var notHere = []syscall.Errno{unix.EXDEV, unix.ENOSYS, unix.EOPNOTSUPP, unix.EPERM, unix.EINVAL}
 
 // copyRange copies the bytes from begin to end, to the same place.
 func (c *copier) copyRange(ctx context.Context, src, dst int, begin, end int64) error {
@@ -86,9 +93,7 @@ func (c *copier) copyRange(ctx context.Context, src, dst int, begin, end int64) 
 				off += int64(n)
 				continue
 			}
-			switch err { //nolint:errorlint // system calls return the bare number
-			case unix.EXDEV, unix.ENOSYS, unix.EOPNOTSUPP, unix.EPERM, unix.EINVAL:
-				// These two filesystems, or this sandbox, cannot do it.
+			if errno := syscall.Errno(0); errors.As(err, &errno) && slices.Contains(notHere, errno) {
 				c.plainOnly.Store(true)
 			}
 			// Whatever else it was, reading and writing shows which side failed.

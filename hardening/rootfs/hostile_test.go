@@ -27,7 +27,7 @@ func mount(t testing.TB, kind, options string) string {
 }
 
 // copyFails copies src to dst, which must fail, and leave nothing behind.
-func copyFails(t testing.TB, ctx context.Context, tree *Tree, dst string) error {
+func copyFails(ctx context.Context, t testing.TB, tree *Tree, dst string) error {
 	t.Helper()
 	_, err := Copy(ctx, tree, openDir(t, dst), Plan{})
 	if err == nil {
@@ -43,11 +43,11 @@ func copyFails(t testing.TB, ctx context.Context, tree *Tree, dst string) error 
 func TestCopyFullDisk(t *testing.T) {
 	src := makeTree(t, "a/big="+strings.Repeat("x", 2<<20), "b/c/d/small=1")
 	tree := scanDir(t, src)
-	err := copyFails(t, t.Context(), tree, mount(t, "tmpfs", "size=1m"))
+	err := copyFails(t.Context(), t, tree, mount(t, "tmpfs", "size=1m"))
 	if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), `"/a/big"`) {
 		t.Errorf("no space: %v", err)
 	}
-	err = copyFails(t, t.Context(), tree, mount(t, "tmpfs", "nr_inodes=4"))
+	err = copyFails(t.Context(), t, tree, mount(t, "tmpfs", "nr_inodes=4"))
 	if !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("no inodes: %v", err)
 	}
@@ -72,7 +72,7 @@ func TestCopyLosesNoAttributes(t *testing.T) {
 			must(t, unix.Setxattr(filepath.Join(src, "dir/file"), tt.attribute, tt.value, 0))
 			tree, dst := scanDir(t, src), mount(t, "ramfs", "")
 			if tt.lost {
-				err := copyFails(t, t.Context(), tree, dst)
+				err := copyFails(t.Context(), t, tree, dst)
 				if !errors.Is(err, unix.ENOTSUP) || !strings.Contains(err.Error(), "/dir/file") || !strings.Contains(err.Error(), tt.attribute) {
 					t.Errorf("error %v", err)
 				}
@@ -211,7 +211,7 @@ func TestCopyAfterChange(t *testing.T) {
 			src := makeTree(t, "dir/file=1")
 			tree := scanDir(t, src)
 			must(t, tt.change(src))
-			err := copyFails(t, t.Context(), tree, t.TempDir())
+			err := copyFails(t.Context(), t, tree, t.TempDir())
 			if !strings.Contains(err.Error(), fmt.Sprintf("%q", tt.path)) || tt.want != nil && !errors.Is(err, tt.want) {
 				t.Errorf("error %v", err)
 			}
@@ -238,7 +238,7 @@ func TestCopyIsCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	reason := errors.New("the user went away")
 	cancel(reason)
-	if err := copyFails(t, ctx, tree, t.TempDir()); !errors.Is(err, reason) {
+	if err := copyFails(ctx, t, tree, t.TempDir()); !errors.Is(err, reason) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -310,7 +310,8 @@ const (
 func TestCopyWithBuildCapabilities(t *testing.T) {
 	if src := os.Getenv(bounding); src != "" {
 		limitCapabilities(t)
-		must(t, os.Unsetenv(bounding), os.Setenv(sandboxed, src))
+		must(t, os.Unsetenv(bounding))
+		t.Setenv(sandboxed, src)
 		must(t, unix.Exec(os.Args[0], os.Args, os.Environ()))
 	}
 	if src := os.Getenv(sandboxed); src != "" {
