@@ -92,11 +92,11 @@ func TestMissingFrontend(t *testing.T) {
 // tmpfs mounts a file system of that size, in bytes.
 func tmpfs(t *testing.T, size string) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(scratch, "t")
+	dir, err := os.MkdirTemp(scratch, "t") //nolint:usetesting // a socket in it must have a short path
 	require.NoError(t, err)
 	require.NoError(t, exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).Run())
 	t.Cleanup(func() {
-		require.NoError(t, exec.Command("umount", dir).Run()) //nolint:usetesting // the test's context has ended
+		require.NoError(t, exec.Command("umount", dir).Run())
 	})
 	return dir
 }

@@ -22,7 +22,7 @@ import (
 // address.
 func newDaemon(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(scratch, "d")
+	dir, err := os.MkdirTemp(scratch, "d") //nolint:usetesting // its socket must have a short path
 	require.NoError(t, err)
 	d, err := daemon.Start(t.Context(), dir, daemon.Options{Binary: tools.Path("buildkitd")})
 	require.NoError(t, err)

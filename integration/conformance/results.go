@@ -17,6 +17,8 @@ const (
 	Pass Outcome = "pass"
 	Fail Outcome = "fail"
 	Skip Outcome = "skip"
+	// Unfinished is a test that began and never ended, because the run broke off.
+	Unfinished Outcome = "run"
 )
 
 // What stands in the name of every test of the suite:
@@ -40,8 +42,7 @@ type event struct {
 
 // Parse reads the events of a test run and returns how each test of the suite
 // ended, by its short name: TestX, or TestX/key=value where the suite runs a test
-// under several settings. A test that never ended, because the run broke off,
-// counts as failed. log gets the tests' output.
+// under several settings. log gets the tests' output.
 func Parse(r io.Reader, log io.Writer) (map[string]Outcome, error) {
 	results := map[string]Outcome{}
 	dec := json.NewDecoder(r)
@@ -64,11 +65,9 @@ func Parse(r io.Reader, log io.Writer) (map[string]Outcome, error) {
 		if !ok {
 			continue
 		}
-		switch e.Action {
-		case "run":
-			results[name] = Fail
-		case "pass", "fail", "skip":
-			results[name] = Outcome(e.Action)
+		switch outcome := Outcome(e.Action); outcome {
+		case Unfinished, Pass, Fail, Skip:
+			results[name] = outcome
 		}
 	}
 }

@@ -74,7 +74,7 @@ func run(ctx context.Context, mode conformance.Mode, tests string) error {
 		maps.DeleteFunc(expected, func(name string, _ conformance.Failure) bool { _, ran := results[name]; return !ran })
 	}
 	verdict := conformance.Judge(results, expected)
-	if again := verdict.UnexpectedFail; len(again) > 0 && len(again) <= 20 {
+	if again := verdict.UnexpectedFail; len(again) > 0 && len(again) <= 40 {
 		// On a busy machine a test may run into a time limit of the suite's own.
 		fmt.Printf("running again what failed unexpectedly: %s\n", strings.Join(again, ", "))
 		second, err := suite.Run(ctx, frontend, again, log)
@@ -102,12 +102,12 @@ func report(w io.Writer, mode conformance.Mode, v conformance.Verdict, took time
 		what  string
 		names []string
 	}{
-		{"failed, but is not in the list", v.UnexpectedFail},
-		{"is in the list, but did not fail", v.UnexpectedPass},
-		{"is in the list, but there is no such test", v.Unknown},
+		{"failed, but not in the list", v.UnexpectedFail},
+		{"in the list, but did not fail", v.UnexpectedPass},
+		{"in the list, but no such test", v.Unknown},
 	} {
-		for _, name := range l.names {
-			fmt.Fprintf(w, "%s %s\n", name, l.what)
+		if len(l.names) > 0 {
+			fmt.Fprintf(w, "%s: %s\n", l.what, strings.Join(l.names, ", "))
 		}
 	}
 	if !v.OK() {
