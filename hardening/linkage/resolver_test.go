@@ -167,10 +167,10 @@ func TestDependencies(t *testing.T) {
 			name: "LD_LIBRARY_PATH",
 			files: debian(map[string]string{
 				"/usr/bin/p": elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"a.so", "b.so", "c.so"}, RunPath: str("/run")}),
-				"/env/a.so":  lib("a.so"), "/run/a.so": lib("a.so"), "/work/rel/b.so": lib("b.so"), "/run/b.so": lib("b.so"), "/work/c.so": lib("c.so"),
+				"/env/a.so":  lib("a.so"), "/run/a.so": lib("a.so"), "/cwd/rel/b.so": lib("b.so"), "/run/b.so": lib("b.so"), "/cwd/c.so": lib("c.so"),
 			}),
-			opts: Options{Env: []string{"LD_LIBRARY_PATH=/ignored", "X=1", "LD_LIBRARY_PATH=/env;rel:"}, WorkingDir: "/work/"},
-			want: []string{interpOK, "a.so = /env/a.so", "b.so = /work/rel/b.so", "c.so = /work/c.so"},
+			opts: Options{Env: []string{"LD_LIBRARY_PATH=/ignored", "X=1", "LD_LIBRARY_PATH=/env;rel:"}, WorkingDir: "/cwd/"},
+			want: []string{interpOK, "a.so = /env/a.so", "b.so = /cwd/rel/b.so", "c.so = /cwd/c.so"},
 		},
 		{
 			name: "DT_RPATH before LD_LIBRARY_PATH before DT_RUNPATH",
