@@ -1,9 +1,12 @@
 package integration
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -199,5 +202,20 @@ func TestWarningsOnce(t *testing.T) {
 		require.LessOrEqual(t, strings.Count(log, " WARN: FromAsCasing"), 1, log)
 		require.LessOrEqual(t, strings.Count(log, "\n - FromAsCasing"), 1, log)
 		require.Contains(t, log, "FromAsCasing", d.Name())
+	}
+}
+
+// Hardening solves the runtime stage for the image and for the report; its steps
+// run once all the same, also when nothing may come from the cache.
+func TestNoCacheRunsEveryStepOnce(t *testing.T) {
+	var runs atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runs.Add(1) }))
+	defer server.Close()
+	dir := contextDir(t, map[string]string{
+		"Dockerfile": "FROM busybox\nRUN wget -q -O /answer " + server.URL + "\n",
+	})
+	for want := range int32(3) {
+		build(t, temper(), door.Build{Context: dir, Contexts: contexts(t, "busybox"), NoCache: true})
+		require.Equal(t, want+1, runs.Load())
 	}
 }
