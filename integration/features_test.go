@@ -201,7 +201,11 @@ func TestWarningsOnce(t *testing.T) {
 		// In the progress of the step, and again in a summary at the end.
 		require.LessOrEqual(t, strings.Count(log, " WARN: FromAsCasing"), 1, log)
 		require.LessOrEqual(t, strings.Count(log, "\n - FromAsCasing"), 1, log)
-		require.Contains(t, log, "FromAsCasing", d.Name())
+		// buildctl shows a warning only when the step it belongs to has more to
+		// say (BuildKit, util/progress/progressui, display.go, trace.update).
+		if d.Name() != "buildctl" {
+			require.Contains(t, log, "FromAsCasing", d.Name())
+		}
 	}
 }
 
