@@ -139,6 +139,9 @@ func (s *Suite) run(ctx context.Context, frontend string, tests []string, log io
 	if err != nil {
 		return nil, fmt.Errorf("run the suite: %w", err)
 	}
+	if err := adoptOrphans(); err != nil {
+		return nil, err
+	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("run the suite: %w", err)
 	}
@@ -149,7 +152,7 @@ func (s *Suite) run(ctx context.Context, frontend string, tests []string, log io
 	if err := cmd.Wait(); err != nil && !errors.As(err, &exit) {
 		return nil, fmt.Errorf("run the suite: %w", err)
 	}
-	if err := errors.Join(parseErr, ctx.Err()); err != nil {
+	if err := errors.Join(parseErr, killOrphans(), ctx.Err()); err != nil {
 		return nil, fmt.Errorf("run the suite: %w", err)
 	}
 	if len(results) == 0 {
