@@ -78,8 +78,28 @@ func contexts(t testing.TB, names ...string) map[string]string {
 	for _, name := range names {
 		require.Contains(t, all, name)
 		chosen[name] = all[name]
+		load(t, name, all[name])
 	}
 	return chosen
+}
+
+// loaded are the bases that the shared builder has in full.
+var loaded sync.Map
+
+// load gives the shared builder a whole base. A build that fails or ends early
+// while BuildKit copies a layout's blob leaves a part of it, and BuildKit cannot
+// go on from there: later builds say "unsupported offset".
+func load(t testing.TB, name, ref string) {
+	t.Helper()
+	if _, done := loaded.LoadOrStore(name, true); done {
+		return
+	}
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte("FROM "+name+"\nRUN true\n"), 0o644))
+	_, err := temper().Build(bounded(t), door.Build{
+		Context: dir, Contexts: map[string]string{name: ref}, Args: map[string]string{"TEMPER_HARDEN_LEVEL": "off"},
+	})
+	require.NoError(t, err)
 }
 
 // frontendLayout is the frontend image that make frontend leaves.
