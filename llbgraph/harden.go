@@ -26,9 +26,6 @@ const (
 	settingsMount = "/settings"
 	rootfsMount   = "/rootfs"
 	outMount      = "/out"
-	planMount     = "/plan"
-	beforeMount   = "/before"
-	afterMount    = "/after"
 	reportMount   = "/report"
 	tmpMount      = "/tmp"
 
@@ -62,13 +59,12 @@ type Output struct {
 	// State is the hardened root filesystem in exactly one layer. It has the
 	// environment, directory and user of the runtime state.
 	State llb.State
-	// Report holds the file spec.ReportFile. Only solving it runs the check of
-	// the promises, so State must not be used unless Report was solved too.
+	// Report holds the file spec.ReportFile.
 	Report llb.State
 }
 
-// Harden adds the steps that prune a root filesystem into one new layer and
-// check the result.
+// Harden adds the steps that prune a root filesystem into one new layer and check
+// the result: when a promise is broken, there is no result.
 func Harden(in Input) (Output, error) {
 	if in.Runtime.Output() == nil {
 		return Output{}, errors.New("the runtime stage is empty")
@@ -85,31 +81,19 @@ func Harden(in Input) (Output, error) {
 		in.constraints(1, "write settings")...,
 	)
 
-	prune := in.run(2, "prune and squash into one layer",
+	// One step prunes and checks: the check costs less than starting a container
+	// for it, and no result exists that was not checked.
+	run := in.run(2, "prune, squash into one layer and check",
 		"harden",
 		"--settings", path.Join(settingsMount, settingsFile),
 		"--rootfs", rootfsMount,
 		"--out", outMount,
-		"--report", planMount,
-	)
-	prune.AddMount(settingsMount, settings, llb.Readonly)
-	in.mountTree(prune, rootfsMount, in.Runtime)
-	pruned := prune.AddMount(outMount, llb.Scratch())
-	plan := prune.AddMount(planMount, llb.Scratch())
-
-	check := in.run(3, "check links, packages, user",
-		"check",
-		"--settings", path.Join(settingsMount, settingsFile),
-		"--before", beforeMount,
-		"--after", afterMount,
-		"--plan", planMount,
 		"--report", reportMount,
 	)
-	check.AddMount(settingsMount, settings, llb.Readonly)
-	in.mountTree(check, beforeMount, in.Runtime)
-	in.mountTree(check, afterMount, pruned)
-	check.AddMount(planMount, plan, llb.Readonly)
-	report := check.AddMount(reportMount, llb.Scratch())
+	run.AddMount(settingsMount, settings, llb.Readonly)
+	in.mountTree(run, rootfsMount, in.Runtime)
+	pruned := run.AddMount(outMount, llb.Scratch())
+	report := run.AddMount(reportMount, llb.Scratch())
 
 	// A state that is derived from another loses its marshal defaults, and one
 	// that comes out of a step has that step's platform: set both again.
@@ -121,7 +105,7 @@ func Harden(in Input) (Output, error) {
 }
 
 // steps is how many steps Harden adds.
-const steps = 3
+const steps = 2
 
 // run starts a step that runs the helper on the build platform, without network
 // and on a read-only root.

@@ -173,7 +173,7 @@ func TestHardenState(t *testing.T) {
 		if m.Dest == outMount && (m.Input != int64(pb.Empty) || fmt.Sprintf("%d output %d", len(ops)-2, m.Output) != last.Inputs[0]) {
 			t.Errorf("the state is not the scratch mount %s: %v, %v", outMount, m, last.Inputs)
 		}
-		if m.Dest != outMount && m.Dest != planMount && m.Dest != tmpMount && !m.Readonly {
+		if m.Dest != outMount && m.Dest != reportMount && m.Dest != tmpMount && !m.Readonly {
 			t.Errorf("mount %s is writable", m.Dest)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 const PredicateType = "https://github.com/temper-images/temper/hardening-report/v1"
 
 // ReportFile is the name of the file that holds a Report in the result of the
-// check vertex; exporters that write attestations as files use it too.
+// harden vertex; exporters that write attestations as files use it too.
 const ReportFile = "hardening.intoto.json"
 
 // maxReport bounds what ReadReport reads, in bytes. BuildKit reads no

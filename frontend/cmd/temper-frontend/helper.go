@@ -11,8 +11,8 @@ import (
 	"github.com/temper-images/temper/hardening/summary"
 )
 
-// harden is the verb of the step that prunes. It leaves the report, whose checks
-// are still open, in the directory --report.
+// harden is the verb of the step that prunes and checks. It leaves the report in
+// the directory --report, unless a promise is broken.
 func harden(ctx context.Context, args []string, stderr io.Writer) error {
 	var settings, rootfs, out, report string
 	if err := flags("harden", args, map[string]*string{
@@ -38,36 +38,6 @@ func harden(ctx context.Context, args []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return writeReport(report, r)
-}
-
-// check is the verb of the step that tests what harden wrote. It leaves the whole
-// report in the directory --report.
-func check(ctx context.Context, args []string, stderr io.Writer) error {
-	var settings, before, after, plan, report string
-	if err := flags("check", args, map[string]*string{
-		"settings": &settings, "before": &before, "after": &after, "plan": &plan, "report": &report,
-	}); err != nil {
-		return err
-	}
-	s, err := readSettings(settings)
-	if err != nil {
-		return err
-	}
-	r, err := readReport(plan)
-	if err != nil {
-		return err
-	}
-	from, err := os.OpenRoot(before)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	to, err := os.OpenRoot(after)
-	if err != nil {
-		return err
-	}
-	defer to.Close()
 	if err := hardening.Check(ctx, hardening.CheckOptions{Settings: s, Before: from, After: to, Report: r}); err != nil {
 		return err
 	}
@@ -84,20 +54,6 @@ func readSettings(name string) (spec.Settings, error) {
 	}
 	defer f.Close()
 	return spec.ReadSettings(f)
-}
-
-func readReport(dir string) (*spec.Report, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	f, err := root.Open(spec.ReportFile)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return spec.ReadReport(f)
 }
 
 func writeReport(dir string, r *spec.Report) error {

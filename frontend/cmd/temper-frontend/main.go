@@ -31,8 +31,7 @@ const (
 )
 
 const usage = `usage: temper-frontend                 run as a BuildKit gateway frontend
-       temper-frontend harden FLAGS    write the hardened form of a root filesystem
-       temper-frontend check FLAGS     test a hardened root filesystem
+       temper-frontend harden FLAGS    write the hardened form of a root filesystem and check it
        temper-frontend version         say which version this is
 `
 
@@ -85,8 +84,6 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	switch verb {
 	case "harden":
 		return harden(ctx, args, stderr)
-	case "check":
-		return check(ctx, args, stderr)
 	case "version":
 		_, err := fmt.Fprintln(stdout, version())
 		return err
