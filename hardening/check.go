@@ -50,24 +50,22 @@ func (e *BrokenPromiseError) Error() string {
 // Check reads both root filesystems from the disk and tests the promises. It
 // fills in the report; the error is a *BrokenPromiseError when one is broken.
 func Check(ctx context.Context, opts CheckOptions) error {
+	before, err := takeInventory(ctx, opts.Before, opts.Settings.Image.Env)
+	if err != nil {
+		return fmt.Errorf("read the runtime stage: %w", err)
+	}
+	return check(ctx, opts, before)
+}
+
+// check is Check with the runtime stage as it was read before.
+func check(ctx context.Context, opts CheckOptions, before *inventory) error {
 	after, err := takeInventory(ctx, opts.After, opts.Settings.Image.Env)
 	if err != nil {
 		return fmt.Errorf("read the hardened root filesystem: %w", err)
 	}
-	before, err := scan(ctx, opts.Before)
-	if err != nil {
-		return fmt.Errorf("read the runtime stage: %w", err)
-	}
-	if err := before.readPackages(ctx); err != nil {
-		return fmt.Errorf("read the runtime stage: %w", err)
-	}
 	c := &checker{opts: opts, before: before, after: after}
-	links, err := c.links(ctx)
-	if err != nil {
-		return err
-	}
 	opts.Report.After = after.totals()
-	opts.Report.Checks = []spec.Check{links, c.packages(), c.lockdown(), c.unchanged()}
+	opts.Report.Checks = []spec.Check{c.links(), c.packages(), c.lockdown(), c.unchanged()}
 	var broken []spec.Check
 	for i := range opts.Report.Checks {
 		check := &opts.Report.Checks[i]
@@ -90,7 +88,7 @@ type checker struct {
 // links tests that nothing that found its libraries, its interpreter or its
 // link target before fails to find it now. What was broken before hardening is
 // not hardening's doing.
-func (c *checker) links(ctx context.Context) (spec.Check, error) {
+func (c *checker) links() spec.Check {
 	check := spec.Check{
 		Name:      spec.CheckLinks,
 		Statement: "every kept ELF file finds its libraries, every script its interpreter and every link its target, as before",
@@ -125,13 +123,6 @@ func (c *checker) links(ctx context.Context) (spec.Check, error) {
 			}
 		}
 	}
-	if len(unresolved) == 0 {
-		return check, nil
-	}
-	// Only now is it worth reading the ELF files of the runtime stage.
-	if err := c.before.readPrograms(ctx, c.opts.Settings.Image.Env); err != nil {
-		return check, fmt.Errorf("read the runtime stage: %w", err)
-	}
 	for _, m := range unresolved {
 		was := ""
 		if _, ok := c.before.objects[m.file]; ok {
@@ -147,7 +138,7 @@ func (c *checker) links(ctx context.Context) (spec.Check, error) {
 			c.opts.Report.Notices = append(c.opts.Report.Notices, fmt.Sprintf("%s did not find its library %s before hardening either", m.file, m.name))
 		}
 	}
-	return check, nil
+	return check
 }
 
 // packages tests that scanners see the truth: no record without files, no

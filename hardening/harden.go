@@ -27,23 +27,38 @@ type Options struct {
 // The error is a *RuleError, a *UserError or a *CommandError when the input
 // asks for what cannot be; nothing was written then.
 func Harden(ctx context.Context, opts Options) (*spec.Report, error) {
+	_, report, err := harden(ctx, opts)
+	return report, err
+}
+
+// HardenAndCheck is Harden followed by Check. The root filesystem that was read
+// for the one serves the other; what was written is read anew.
+func HardenAndCheck(ctx context.Context, opts Options) (*spec.Report, error) {
+	before, report, err := harden(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	return report, check(ctx, CheckOptions{Settings: opts.Settings, After: opts.Out, Report: report}, before)
+}
+
+func harden(ctx context.Context, opts Options) (*inventory, *spec.Report, error) {
 	if opts.Progress == nil {
 		opts.Progress = io.Discard
 	}
 	inv, err := takeInventory(ctx, opts.Rootfs, opts.Settings.Image.Env)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	fmt.Fprintf(opts.Progress, "read %d entries, %d ELF files, %d packages\n", len(inv.entries), len(inv.objects), len(inv.packages))
 	p, err := makePlan(ctx, inv, opts.Settings)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	report := p.report(opts.Settings)
 	stats, err := rootfs.Copy(ctx, inv.tree, opts.Out, p.copy)
 	if err != nil {
-		return nil, fmt.Errorf("write the hardened root filesystem: %w", err)
+		return nil, nil, fmt.Errorf("write the hardened root filesystem: %w", err)
 	}
 	report.Notices = append(report.Notices, stats.Notices...)
-	return report, nil
+	return inv, report, nil
 }

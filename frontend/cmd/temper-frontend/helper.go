@@ -34,11 +34,8 @@ func harden(ctx context.Context, args []string, stderr io.Writer) error {
 		return err
 	}
 	defer to.Close()
-	r, err := hardening.Harden(ctx, hardening.Options{Settings: s, Rootfs: from, Out: to, Progress: stderr})
+	r, err := hardening.HardenAndCheck(ctx, hardening.Options{Settings: s, Rootfs: from, Out: to, Progress: stderr})
 	if err != nil {
-		return err
-	}
-	if err := hardening.Check(ctx, hardening.CheckOptions{Settings: s, Before: from, After: to, Report: r}); err != nil {
 		return err
 	}
 	if err := summary.Write(stderr, "", r); err != nil {
