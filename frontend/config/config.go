@@ -18,6 +18,20 @@ const ReportKey = "temper.hardening.report"
 type Config struct {
 	// What hardening removes from the final stage, and what it must keep.
 	Harden Harden `yaml:"harden" json:"harden,omitzero"`
+	// How the software catalogues are written.
+	SBOM SBOM `yaml:"sbom" json:"sbom,omitzero"`
+	// Which vulnerabilities stop a release.
+	Scan Scan `yaml:"scan" json:"scan,omitzero"`
+	// Which faults of the image itself stop a release.
+	Inspect Inspect `yaml:"inspect" json:"inspect,omitzero"`
+	// Which licences stop a release.
+	Licences Licences `yaml:"licences" json:"licences,omitzero"`
+	// With what the evidence is signed.
+	Sign Sign `yaml:"sign" json:"sign,omitzero"`
+	// Where the evidence is stored.
+	Evidence Evidence `yaml:"evidence" json:"evidence,omitzero"`
+	// What is recorded of a run, and where.
+	Log Log `yaml:"log" json:"log,omitzero"`
 }
 
 // Harden tunes the hardened stage.
@@ -62,11 +76,20 @@ const (
 
 // Default is the configuration of a build with no temper.yaml.
 func Default() Config {
-	return Config{Harden: Harden{
-		Level:  spec.LevelExclusive,
-		Shell:  spec.ShellKeep,
-		Docs:   DocsRemove,
-		User:   spec.UserAuto,
-		Report: ReportAttach,
-	}}
+	return Config{
+		Harden: Harden{
+			Level:  spec.LevelExclusive,
+			Shell:  spec.ShellKeep,
+			Docs:   DocsRemove,
+			User:   spec.UserAuto,
+			Report: ReportAttach,
+		},
+		SBOM:     SBOM{Formats: []string{"cyclonedx", "spdx"}, CycloneDX: "1.6", SPDX: "2.3"},
+		Scan:     Scan{Gate: GateFail, Severities: []string{"critical", "high"}, Fixed: true, Exploited: true, MaxAge: 5},
+		Inspect:  Inspect{Gate: GateFail},
+		Licences: Licences{Gate: GateFail, Unknown: GateOff},
+		Sign:     Sign{TLog: TLogAuto},
+		Evidence: Evidence{URL: "temper-evidence"},
+		Log:      Log{Format: LogNone, Level: "info"},
+	}
 }

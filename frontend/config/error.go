@@ -70,6 +70,9 @@ func (f field) judge(v string) *Error {
 		return unknown(v, f.allowed)
 	}
 	if msg := f.check(v); msg != "" {
+		if f.secret {
+			return &Error{Msg: fmt.Sprintf("its value %s; allowed: %s", msg, f.form)}
+		}
 		return &Error{Msg: fmt.Sprintf("%s %s; allowed: %s", quote(v), msg, f.form)}
 	}
 	return nil

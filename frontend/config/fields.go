@@ -3,6 +3,7 @@ package config
 import (
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,6 +16,10 @@ type field struct {
 	path string
 	// list says that the field is a sequence of strings.
 	list bool
+	// yaml says which scalars besides strings and whole numbers may be written.
+	yaml kindOf
+	// secret says that errors do not repeat the value.
+	secret bool
 	// allowed lists the only values of a choice; nil for free text.
 	allowed []string
 	// check judges one value of free text: "" or what is wrong with it.
@@ -25,7 +30,18 @@ type field struct {
 	set func(*Config, []string)
 }
 
-var fields = []field{
+// kindOf is a kind of YAML scalar.
+type kindOf int
+
+const (
+	aString kindOf = iota
+	aBool
+	aNumber
+)
+
+var fields = slices.Concat(hardenFields, sbomFields, scanFields, inspectFields, licenceFields, signFields, evidenceFields, logFields)
+
+var hardenFields = []field{
 	choice("harden.level", func(c *Config) *spec.Level { return &c.Harden.Level }, spec.LevelOff, spec.LevelExclusive),
 	choice("harden.shell", func(c *Config) *spec.Shell { return &c.Harden.Shell }, spec.ShellKeep, spec.ShellRemove),
 	choice("harden.docs", func(c *Config) *Docs { return &c.Harden.Docs }, DocsKeep, DocsRemove),
@@ -41,7 +57,7 @@ var fields = []field{
 }
 
 // sections are the mappings that hold fields.
-var sections = []string{"harden"}
+var sections = []string{"harden", "sbom", "scan", "inspect", "licences", "sign", "evidence", "log"}
 
 func choice[T ~string](name string, at func(*Config) *T, values ...T) field {
 	f := field{path: name, set: func(c *Config, v []string) { *at(c) = T(v[0]) }}
@@ -64,6 +80,11 @@ func names(section string) []string {
 	}
 	for _, f := range fields {
 		if rest, ok := strings.CutPrefix(f.path, section+"."); ok {
+			out = append(out, rest)
+		}
+	}
+	for _, r := range records {
+		if rest, ok := strings.CutPrefix(r.path, section+"."); ok {
 			out = append(out, rest)
 		}
 	}

@@ -73,6 +73,7 @@ func (c *Config) override(source string, args map[string]string) error {
 		i := slices.Index(known, name)
 		if i < 0 {
 			e := unknown(name, known)
+			e.Allowed = section(known, name, e.Suggestion)
 			e.Source = strings.TrimSpace(source)
 			errs = append(errs, e)
 			continue
@@ -101,6 +102,21 @@ func (c *Config) override(source string, args map[string]string) error {
 	}
 	*c = out
 	return nil
+}
+
+// section lists the known names of the section that an unknown name, or else the
+// one that was probably meant, belongs to, and all when it belongs to none.
+func section(known []string, names ...string) []string {
+	for _, name := range names {
+		for _, s := range sections {
+			prefix := ArgName(s) + "_"
+			if !strings.HasPrefix(name, prefix) {
+				continue
+			}
+			return slices.DeleteFunc(slices.Clone(known), func(k string) bool { return !strings.HasPrefix(k, prefix) })
+		}
+	}
+	return known
 }
 
 func splitList(v string) ([]string, error) {

@@ -189,6 +189,10 @@ func (r *reader) section(name string, n ast.Node) {
 			r.field(f, pair.Value)
 			continue
 		}
+		if rec, ok := lookupRecord(full); ok {
+			r.records(rec, pair.Value)
+			continue
+		}
 		if !isSection(full) {
 			e := unknown(key, names(name))
 			e.Msg = "field " + e.Msg
@@ -211,9 +215,9 @@ func isSection(name string) bool {
 // field reads the value of one field.
 func (r *reader) field(f field, n ast.Node) {
 	if !f.list {
-		v, ok := scalar(n)
+		v, ok := f.scalar(n)
 		if !ok {
-			r.fail(n.GetToken(), f.path, wrongKind(f, "a string", n))
+			r.fail(n.GetToken(), f.path, wrongKind(f, f.yaml.String(), n))
 			return
 		}
 		if e := f.judge(v); e != nil {
@@ -269,6 +273,30 @@ func scalar(n ast.Node) (string, bool) {
 		return n.Token.Value, true
 	}
 	return "", false
+}
+
+// scalar returns the text of a value that the field may have.
+func (f field) scalar(n ast.Node) (string, bool) {
+	switch n := n.(type) {
+	case *ast.BoolNode:
+		return n.Token.Value, f.yaml == aBool
+	case *ast.FloatNode:
+		return n.Token.Value, f.yaml == aNumber
+	case *ast.IntegerNode:
+		return n.Token.Value, f.yaml != aBool
+	}
+	v, ok := scalar(n)
+	return v, ok && (f.yaml == aString || f.yaml == aNumber && f.allowed != nil)
+}
+
+func (k kindOf) String() string {
+	switch k {
+	case aBool:
+		return "true or false"
+	case aNumber:
+		return "a number"
+	}
+	return "a string"
 }
 
 // kind names what stands where something else was wanted.

@@ -44,11 +44,90 @@ harden:
   user: keep
   writable: [/var/lib/app]
   report: none
-`, Config{Harden: Harden{
-			Level: spec.LevelExclusive, Shell: spec.ShellRemove, Docs: DocsKeep,
-			Locales: []string{"de", "en_GB.UTF-8"}, Keep: []string{"/usr/share/app/**", "/opt/[ab]*"},
-			SetUID: []string{"/usr/bin/ping"}, User: "keep", Writable: []string{"/var/lib/app"}, Report: ReportNone,
-		}}},
+sbom:
+  formats: [spdx]
+  cyclonedx: 1.5
+  spdx: "3.0"
+  context: true
+  stages: [builder]
+scan:
+  gate: warn
+  severities: [critical]
+  fixed: false
+  exploited: false
+  epss: 0.25
+  grace: 7
+  vex: [security/vex.json]
+  database: https://mirror.example.com/databases
+  maxage: 2
+  exceptions:
+    - id: CVE-2026-0001
+      package: zlib1g
+      version: "1:1.2*"
+      reason: the function is not called
+      expires: 2026-12-31
+inspect:
+  gate: warn
+  fail: [root-user]
+  warn: [world-writable]
+  off: [privileged-port]
+  exceptions:
+    - {rule: setuid, subject: /usr/bin/ping, reason: needed for health checks, expires: 2026-12-31}
+licences:
+  gate: warn
+  allow: [MIT, Apache-2.0]
+  deny: [AGPL-*]
+  unknown: warn
+  exceptions:
+    - {licence: GPL-3.0-only, package: bash, reason: not linked, expires: 2026-12-31}
+sign:
+  key: awskms:///alias/release
+  password: ref+env://KEY_PASSWORD
+  tlog: on
+  rekor: https://rekor.example.com
+  fulcio: https://fulcio.example.com
+  token: ref+file:///run/token
+  timestamp: https://tsa.example.com
+  root: trusted_root.json
+evidence:
+  url: s3://evidence?region=eu-central-1
+  account: ref+vault://secret/s3#/key
+  secret: ref+vault://secret/s3#/secret
+log:
+  format: json
+  level: debug
+  otlp: https://collector.example.com:4318
+  headers: [x-tenant=a, Authorization=ref+env://TOKEN]
+`, Config{
+			Harden: Harden{
+				Level: spec.LevelExclusive, Shell: spec.ShellRemove, Docs: DocsKeep,
+				Locales: []string{"de", "en_GB.UTF-8"}, Keep: []string{"/usr/share/app/**", "/opt/[ab]*"},
+				SetUID: []string{"/usr/bin/ping"}, User: "keep", Writable: []string{"/var/lib/app"}, Report: ReportNone,
+			},
+			SBOM: SBOM{Formats: []string{"spdx"}, CycloneDX: "1.5", SPDX: "3.0", Context: true, Stages: []string{"builder"}},
+			Scan: Scan{
+				Gate: GateWarn, Severities: []string{"critical"}, EPSS: 0.25, Grace: 7, VEX: []string{"security/vex.json"},
+				Database: "https://mirror.example.com/databases", MaxAge: 2,
+				Exceptions: []Exception{{ID: "CVE-2026-0001", Match: "zlib1g", Version: "1:1.2*", Reason: "the function is not called", Expires: "2026-12-31"}},
+			},
+			Inspect: Inspect{
+				Gate: GateWarn, Fail: []string{"root-user"}, Warn: []string{"world-writable"}, Off: []string{"privileged-port"},
+				Exceptions: []Exception{{ID: "setuid", Match: "/usr/bin/ping", Reason: "needed for health checks", Expires: "2026-12-31"}},
+			},
+			Licences: Licences{
+				Gate: GateWarn, Allow: []string{"MIT", "Apache-2.0"}, Deny: []string{"AGPL-*"}, Unknown: GateWarn,
+				Exceptions: []Exception{{ID: "GPL-3.0-only", Match: "bash", Reason: "not linked", Expires: "2026-12-31"}},
+			},
+			Sign: Sign{
+				Key: "awskms:///alias/release", Password: "ref+env://KEY_PASSWORD", TLog: TLogOn, Rekor: "https://rekor.example.com",
+				Fulcio: "https://fulcio.example.com", Token: "ref+file:///run/token", Timestamp: "https://tsa.example.com", Root: "trusted_root.json",
+			},
+			Evidence: Evidence{URL: "s3://evidence?region=eu-central-1", Account: "ref+vault://secret/s3#/key", Secret: "ref+vault://secret/s3#/secret"},
+			Log: Log{
+				Format: LogJSON, Level: "debug", OTLP: "https://collector.example.com:4318",
+				Headers: []string{"x-tenant=a", "Authorization=ref+env://TOKEN"},
+			},
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := Parse(FileName, []byte(tt.in))
@@ -77,20 +156,20 @@ func TestParseErrors(t *testing.T) {
 			`temper.yaml:2:3: harden: field "levle" is not known; allowed: level, shell, docs, locales, keep, setuid, user, writable, report; did you mean "level"?`,
 		}},
 		{"unknown section", "hardn:\n  level: off\n", []string{
-			`temper.yaml:1:1: field "hardn" is not known; allowed: harden; did you mean "harden"?`,
+			`temper.yaml:1:1: field "hardn" is not known; allowed: harden, sbom, scan, inspect, licences, sign, evidence, log; did you mean "harden"?`,
 		}},
 		{"all at once", "harden:\n  shell: no\n  keep: [usr, /a/../b]\nrest: 1\n", []string{
 			`temper.yaml:2:10: harden.shell: "no" is not known; allowed: keep, remove`,
 			`temper.yaml:3:10: harden.keep[0]: "usr" is not absolute: it must begin with /; allowed: an absolute path or glob`,
 			`temper.yaml:3:15: harden.keep[1]: "/a/../b" must not hold ".."; allowed: an absolute path or glob`,
-			`temper.yaml:4:1: field "rest" is not known; allowed: harden`,
+			`temper.yaml:4:1: field "rest" is not known; allowed: harden, sbom, scan, inspect, licences, sign, evidence, log`,
 		}},
 		{"boolean for a choice", "harden:\n  docs: true\n", []string{`temper.yaml:2:9: harden.docs: must be a string, not true or false; allowed: keep, remove`}},
 		{"null for a choice", "harden:\n  docs:\n", []string{`temper.yaml:2:9: harden.docs: must be a string, not nothing; allowed: keep, remove`}},
 		{"string for a list", "harden:\n  keep: /usr\n", []string{`temper.yaml:2:9: harden.keep: must be a list of strings, not a string; allowed: an absolute path or glob`}},
 		{"mapping in a list", "harden:\n  keep:\n    - a: b\n", []string{`temper.yaml:3:8: harden.keep[0]: must be a string, not a mapping; allowed: an absolute path or glob`}},
 		{"list for a section", "harden: [a]\n", []string{`temper.yaml:1:9: harden: must be a mapping, not a list; allowed: level, shell, docs, locales, keep, setuid, user, writable, report`}},
-		{"list for the file", "- a\n", []string{`temper.yaml:1:1: must be a mapping, not a list; allowed: harden`}},
+		{"list for the file", "- a\n", []string{`temper.yaml:1:1: must be a mapping, not a list; allowed: harden, sbom, scan, inspect, licences, sign, evidence, log`}},
 		{"root user", "harden:\n  user: 0:0\n", []string{`temper.yaml:2:9: harden.user: "0:0" is root; to leave a root user as the Dockerfile sets it, say keep; allowed: auto, keep, UID or UID:GID`}},
 		{"named user", "harden:\n  user: nginx\n", []string{`temper.yaml:2:9: harden.user: "nginx" is not a numeric user; allowed: auto, keep, UID or UID:GID`}},
 		{"user above 32 bits", "harden:\n  user: 4294967295\n", []string{`temper.yaml:2:9: harden.user: "4294967295" is not a numeric user; allowed: auto, keep, UID or UID:GID`}},
@@ -108,6 +187,33 @@ func TestParseErrors(t *testing.T) {
 		{"too large", strings.Repeat("#", MaxSize+1), []string{`temper.yaml: has 1048577 bytes, which is more than the 1048576 allowed`}},
 		{"deep flow", strings.Repeat("[", 1<<19), []string{`temper.yaml:1:17: is nested too deeply`}},
 		{"deep block", strings.Repeat("- ", 1<<19), []string{`temper.yaml:1:65: is nested or indented too deeply`}},
+		{"secret written out", "sign:\n  password: hunter2\n", []string{
+			`temper.yaml:2:13: sign.password: its value must be a reference, since this file is no place for a secret; allowed: ref+PROVIDER://…`,
+		}},
+		{"key written out", "sign:\n  key: |\n    -----BEGIN PRIVATE KEY-----\n    MIIB\n", []string{
+			`temper.yaml:2:8: sign.key: its value must be a reference, since this file is no place for a secret; allowed: a key file or a reference to a key, or keyless`,
+		}},
+		{"credentials in a URL", "log:\n  otlp: https://user:hunter2@example.com\n", []string{
+			`temper.yaml:2:9: log.otlp: its value holds credentials, which do not belong into this file; allowed: an http:// or https:// URL`,
+		}},
+		{"header written out", "log:\n  headers: [authorization=Bearer hunter2]\n", []string{
+			`temper.yaml:2:13: log.headers[0]: its value must have a reference for its value, since this file is no place for a secret; allowed: NAME=VALUE or NAME=ref+PROVIDER://…`,
+		}},
+		{"exception without a reason", "scan:\n  exceptions:\n    - id: CVE-2026-1\n      expires: 2026-12-31\n", []string{
+			`temper.yaml:3:9: scan.exceptions[0]: has no reason (a sentence)`,
+		}},
+		{"exception without an end", "scan:\n  exceptions:\n    - id: CVE-2026-1\n      reason: x\n      expires: never\n", []string{
+			`temper.yaml:5:16: scan.exceptions[0].expires: "never" is not a date; allowed: a date, YYYY-MM-DD`,
+		}},
+		{"exception for everything", "scan:\n  exceptions:\n    - reason: x\n      expires: 2026-12-31\n", []string{
+			`temper.yaml:3:13: scan.exceptions[0]: names nothing: give id or package, or both`,
+		}},
+		{"exception misspelt", "inspect:\n  exceptions: [{rul: setuid}]\n", []string{
+			`temper.yaml:2:17: inspect.exceptions[0]: field "rul" is not known; allowed: rule, subject, reason, expires; did you mean "rule"?`,
+		}},
+		{"VEX from elsewhere", "scan:\n  vex: [../vex.json]\n", []string{
+			`temper.yaml:2:9: scan.vex[0]: "../vex.json" lies outside of the build context; allowed: a path in the build context`,
+		}},
 		{"long value", "harden:\n  level: " + strings.Repeat("x", 200) + "\n", []string{
 			`temper.yaml:2:10: harden.level: "` + strings.Repeat("x", 80) + `"… is not known; allowed: off, exclusive`,
 		}},

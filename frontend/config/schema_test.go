@@ -49,8 +49,30 @@ func schema(t *testing.T) []byte {
 		if (prop.Type == "array") != f.list {
 			t.Fatalf("%s: type %q, but list is %v", f.path, prop.Type, f.list)
 		}
+		enum := &prop.Enum
+		if f.list {
+			enum = &prop.Items.Enum
+		}
 		for _, a := range f.allowed {
-			prop.Enum = append(prop.Enum, a)
+			switch f.yaml {
+			case aBool:
+			case aNumber:
+				*enum = append(*enum, a, json.Number(a))
+			default:
+				*enum = append(*enum, a)
+			}
+		}
+		if f.yaml == aNumber && f.allowed != nil {
+			prop.Type = ""
+		}
+		if f.form == "ref+PROVIDER://…" {
+			prop.Pattern = `^ref\+`
+		}
+		switch f.path {
+		case "scan.epss":
+			prop.Minimum, prop.Maximum = "0", "1"
+		case "scan.grace", "scan.maxage":
+			prop.Minimum, prop.Maximum = "0", "10000"
 		}
 		if f.path == "harden.user" {
 			prop.Type, prop.OneOf = "", []*jsonschema.Schema{
@@ -58,18 +80,38 @@ func schema(t *testing.T) []byte {
 				{Type: "integer", Minimum: "1", Maximum: "4294967294"},
 			}
 		}
-		if f.list && f.path != "harden.locales" {
+		if section == "harden" && f.list && name != "locales" {
 			prop.Items.Pattern = "^/"
 		}
 		if v, ok := defaults[f.path]; ok {
 			prop.Default = v
 		}
 	}
+	for _, r := range records {
+		section, name, _ := strings.Cut(r.path, ".")
+		parent, _ := s.Properties.Get(section)
+		prop, ok := parent.Properties.Get(name)
+		if !ok {
+			t.Fatalf("the types have no field %q", r.path)
+		}
+		item := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(), AdditionalProperties: jsonschema.FalseSchema}
+		for _, f := range r.fields {
+			p := &jsonschema.Schema{Type: "string", Description: f.form}
+			if f.name == "expires" {
+				p.Pattern = `^[0-9]{4}-[0-9]{2}-[0-9]{2}$`
+			}
+			item.Properties.Set(f.name, p)
+			if f.required {
+				item.Required = append(item.Required, f.name)
+			}
+		}
+		prop.Items = item
+	}
 	var count int
 	for section := s.Properties.Oldest(); section != nil; section = section.Next() {
 		count += section.Value.Properties.Len()
 	}
-	if count != len(fields) {
+	if count -= len(records); count != len(fields) {
 		t.Fatalf("the types have %d fields, the table %d", count, len(fields))
 	}
 	dt, err := json.MarshalIndent(s, "", "  ")
@@ -143,6 +185,24 @@ func TestSchemaAgrees(t *testing.T) {
 		"harden: {docs: true}":                               false,
 		"harden: {other: 1}":                                 false,
 		"other: 1":                                           false,
+		"scan: {gate: warn, severities: [critical], fixed: false, epss: 0.5, maxage: 3}": true,
+		"scan: {fixed: 'false'}":              false,
+		"scan: {epss: 2}":                     false,
+		"scan: {epss: high}":                  false,
+		"scan: {severities: [HIGH]}":          false,
+		"scan: {maxage: -1}":                  false,
+		"sbom: {cyclonedx: 1.6, spdx: '3.0'}": true,
+		"sbom: {cyclonedx: 2}":                false,
+		"sign: {key: cosign.key, password: 'ref+env://PW', tlog: off}":                                                true,
+		"sign: {key: cosign.key, password: 'ref+env://PW', tlog: 'off'}":                                              true,
+		"sign: {password: hunter2}":                                                                                   false,
+		"scan: {exceptions: [{id: CVE-2026-1, reason: not reached, expires: 2026-12-31}]}":                            true,
+		"scan: {exceptions: [{package: zlib1g, version: '1:*', reason: not reached, expires: '2026-12-31'}]}":         true,
+		"scan: {exceptions: [{id: CVE-2026-1, reason: not reached}]}":                                                 false,
+		"scan: {exceptions: [{id: CVE-2026-1, why: not reached, expires: 2026-12-31, reason: x}]}":                    false,
+		"scan: {exceptions: [{id: CVE-2026-1, reason: x, expires: soon}]}":                                            false,
+		"inspect: {off: [root-user], exceptions: [{rule: setuid, subject: /bin/su, reason: x, expires: 2026-12-31}]}": true,
+		"licences: {deny: [AGPL-*], unknown: warn}":                                                                   true,
 	} {
 		var v any
 		if err := yaml.Unmarshal([]byte(in), &v); err != nil {
