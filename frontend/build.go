@@ -87,13 +87,33 @@ func (b *build) run(ctx context.Context) (_ *gwclient.Result, err error) {
 	if res, done, err := b.subrequest(ctx); err != nil || done {
 		return res, err
 	}
-	if b.stage.harden && !b.pinnedOff(cfg) {
-		if b.hardener, err = b.newHardener(ctx); err != nil {
+	_, asked := opts[config.EffectiveKey]
+	harden := b.stage.harden && !b.pinnedOff(cfg)
+	if harden || asked {
+		if cfg, err = b.readConfig(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if harden {
+		if b.hardener, err = b.newHardener(ctx, cfg); err != nil {
 			return nil, err
 		}
 	}
 	res, err := b.image(ctx)
+	if err == nil && asked {
+		err = addConfig(res, cfg)
+	}
 	return res, b.locate(err)
+}
+
+// addConfig tells the client the effective configuration.
+func addConfig(res *gwclient.Result, c config.Config) error {
+	dt, err := c.Encode()
+	if err != nil {
+		return err
+	}
+	res.AddMeta(config.EffectiveKey, dt)
+	return nil
 }
 
 // image answers a build request.

@@ -24,6 +24,7 @@ import (
 	"github.com/moby/buildkit/solver/pb"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 
+	"github.com/temper-images/temper/frontend/config"
 	"github.com/temper-images/temper/frontend/image"
 	"github.com/temper-images/temper/hardening/spec"
 	"github.com/temper-images/temper/llbgraph"
@@ -452,5 +453,36 @@ func TestCaps(t *testing.T) {
 	}
 	if image.Program != llbgraph.HelperPath {
 		t.Errorf("the program lies at %s, steps run %s", image.Program, llbgraph.HelperPath)
+	}
+}
+
+// TestEffectiveConfig: a client that asks is told what temper.yaml and the
+// overrides come to, also when nothing is hardened.
+func TestEffectiveConfig(t *testing.T) {
+	for _, level := range []string{"exclusive", "off"} {
+		gw := newGateway(t, map[string]string{"Dockerfile": "FROM debian\n", "temper.yaml": "scan:\n  gate: warn\n  fixed: false\n"})
+		gw.opts = map[string]string{config.EffectiveKey: "", "build-arg:TEMPER_SCAN_GRACE": "3", "build-arg:TEMPER_HARDEN_LEVEL": level}
+		res, err := Build(t.Context(), gw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := config.Decode(res.Metadata[config.EffectiveKey])
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := config.Default()
+		want.Harden.Level, want.Scan.Gate, want.Scan.Fixed, want.Scan.Grace = spec.Level(level), config.GateWarn, false, 3
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+
+		gw = newGateway(t, map[string]string{"Dockerfile": "FROM debian\n"})
+		gw.opts = map[string]string{"build-arg:TEMPER_HARDEN_LEVEL": level}
+		if res, err = Build(t.Context(), gw); err != nil {
+			t.Fatal(err)
+		}
+		if _, told := res.Metadata[config.EffectiveKey]; told {
+			t.Error("told without being asked")
+		}
 	}
 }

@@ -25,11 +25,10 @@ type hardener struct {
 	reports bkmaps.SyncMap[string, *report]
 }
 
-// newHardener reads temper.yaml and finds the helper; nil when the level is off.
-func (b *build) newHardener(ctx context.Context) (*hardener, error) {
-	c, err := b.readConfig(ctx)
-	if err != nil || c.Harden.Level == spec.LevelOff {
-		return nil, err
+// newHardener finds the helper; it returns nil when the level is off.
+func (b *build) newHardener(ctx context.Context, c config.Config) (*hardener, error) {
+	if c.Harden.Level == spec.LevelOff {
+		return nil, nil
 	}
 	helper, err := b.helper(ctx)
 	if err != nil {

@@ -3,7 +3,12 @@
 // line to mend.
 package config
 
-import "github.com/temper-images/temper/hardening/spec"
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/temper-images/temper/hardening/spec"
+)
 
 // FileName is the name under which the file is looked for.
 const FileName = "temper.yaml"
@@ -12,6 +17,12 @@ const FileName = "temper.yaml"
 // client a summary of a platform's hardening report (spec.Report without paths):
 // "temper.hardening.report/linux/amd64".
 const ReportKey = "temper.hardening.report"
+
+// EffectiveKey is the frontend option by which a client asks for the effective
+// configuration, temper.yaml with all overrides, and the key of the result
+// metadata in which it gets it, as JSON for Decode: only the frontend can look into
+// a context that the builder fetches.
+const EffectiveKey = "temper.config"
 
 // Config is what temper.yaml says. Every field has a default, so an empty or
 // absent file is valid.
@@ -73,6 +84,19 @@ const (
 	ReportAttach Report = "attach"
 	ReportNone   Report = "none"
 )
+
+// Encode writes an effective configuration.
+func (c Config) Encode() ([]byte, error) { return json.Marshal(c) }
+
+// Decode reads what Encode wrote. A field that is not in it has its zero value, not
+// its default.
+func Decode(dt []byte) (Config, error) {
+	var c Config
+	if err := json.Unmarshal(dt, &c); err != nil {
+		return Config{}, fmt.Errorf("decode the configuration: %w", err)
+	}
+	return c, nil
+}
 
 // Default is the configuration of a build with no temper.yaml.
 func Default() Config {
