@@ -7,28 +7,18 @@ import (
 	"io"
 	"os"
 
-	"github.com/docker/cli/cli/config"
-	"github.com/docker/go-units"
 	"github.com/moby/buildkit/util/progress/progressui"
 	"github.com/spf13/cobra"
-	"github.com/temper-images/temper/client"
 	"github.com/temper-images/temper/client/build"
-	"github.com/temper-images/temper/client/frontend"
 	"github.com/temper-images/temper/client/output"
 	"github.com/temper-images/temper/hardening/summary"
 )
 
-// buildFlags are the flags of temper build that are not part of the request.
+// buildFlags are the flags of temper build.
 type buildFlags struct {
-	req          build.Request
-	frontend     string
-	shmSize      string
-	sbom         string
-	provenance   string
+	requestFlags
 	call         string
 	check        bool
-	progress     string
-	quiet        bool
 	metadataFile string
 	iidFile      string
 }
@@ -82,56 +72,18 @@ When SOURCE_DATE_EPOCH is set, as a variable or a build argument, images are
 written with rewrite-timestamp=true, so that equal builds give equal digests.`
 
 func (f *buildFlags) add(cmd *cobra.Command) {
-	var platform []string
-	if v := os.Getenv("DOCKER_DEFAULT_PLATFORM"); v != "" {
-		platform = []string{v}
-	}
-	r, flags := &f.req, cmd.Flags()
-	flags.StringVarP(&r.Dockerfile, "file", "f", "", "Dockerfile, or - for standard input (default: Dockerfile in CONTEXT)")
-	flags.StringVar(&r.Target, "target", "", "Stage to build; a stage that is not the last is built without hardening")
-	flags.StringArrayVar(&r.Platforms, "platform", platform, "Target platforms, for example linux/amd64,linux/arm64")
-	flags.StringArrayVar(&r.BuildArgs, "build-arg", nil, "Build argument, KEY=VALUE, or KEY for a variable of the environment; TEMPER_<FIELD> overrides a field of temper.yaml")
-	flags.StringArrayVar(&r.Contexts, "build-context", nil, "Further build context, NAME=VALUE: a directory, a URL, docker-image://REF or oci-layout://DIR")
-	flags.StringArrayVar(&r.Secrets, "secret", nil, "Secret for the build, id=ID[,src=FILE|,env=VARIABLE]")
-	flags.StringArrayVar(&r.SSH, "ssh", nil, "SSH agent or keys for the build, default|ID[=SOCKET|KEY[,KEY]]")
-	flags.BoolVar(&r.NoCache, "no-cache", false, "Do not use the build cache")
-	flags.StringArrayVar(&r.NoCacheFilter, "no-cache-filter", nil, "Do not use the build cache for these stages")
-	flags.BoolVar(&r.Pull, "pull", false, "Ask the registry for newer versions of all images")
-	flags.StringArrayVar(&r.CacheFrom, "cache-from", nil, "External cache to read, REF or type=TYPE[,KEY=VALUE]")
-	flags.StringArrayVar(&r.CacheTo, "cache-to", nil, "External cache to write, REF or type=TYPE[,KEY=VALUE]")
-	flags.StringArrayVar(&r.Labels, "label", nil, "Label of the image, KEY=VALUE")
-	flags.StringArrayVar(&r.Annotations, "annotation", nil, "Annotation, [TYPE[PLATFORM]:]KEY=VALUE with the types index, manifest, index-descriptor, manifest-descriptor")
-	flags.StringArrayVarP(&r.Tags, "tag", "t", nil, "Name of the image, recorded in OCI layouts and archives")
-	flags.StringArrayVarP(&r.Outputs, "output", "o", nil, "Where the image goes; see above")
-	flags.StringVar(&f.frontend, "frontend", "", "Temper frontend: a registry reference, oci-layout://DIR, a path of a layout or of the binary temper-frontend, or "+frontend.Stock+" for no hardening (environment: "+frontend.Env+"; default: what lies beside temper)")
+	flags := cmd.Flags()
+	f.requestFlags.add(flags)
 	flags.StringVar(&f.call, "call", "build", "What to ask of the frontend: build, check, outline, targets[,format=json]")
 	flags.BoolVar(&f.check, "check", false, "Short for --call=check")
-	flags.StringArrayVar(&r.AddHosts, "add-host", nil, "Further host for RUN instructions, HOST:IP")
-	flags.StringVar(&r.Network, "network", "default", "Network for RUN instructions: default, none, host")
-	flags.StringArrayVar(&r.Allow, "allow", nil, "Entitlement for the build: network.host, security.insecure, device")
-	flags.StringVar(&f.shmSize, "shm-size", "", "Size of /dev/shm for RUN instructions, for example 64m")
-	flags.StringArrayVar(&r.Ulimits, "ulimit", nil, "Limit for RUN instructions, TYPE=SOFT[:HARD]")
-	flags.StringArrayVar(&r.Attest, "attest", nil, "Attestation that BuildKit is to make, type=sbom|provenance[,KEY=VALUE]")
-	flags.StringVar(&f.sbom, "sbom", "", "Short for --attest=type=sbom")
-	flags.StringVar(&f.provenance, "provenance", "", "Short for --attest=type=provenance")
-	flags.StringVar(&f.progress, "progress", "auto", "Progress: auto, plain, tty, rawjson, quiet, none (environment: BUILDKIT_PROGRESS)")
-	flags.BoolVarP(&f.quiet, "quiet", "q", false, "Print the image's ID only")
 	flags.StringVar(&f.metadataFile, "metadata-file", "", "Write what is known about the result to this file, as JSON")
 	flags.StringVar(&f.iidFile, "iidfile", "", "Write the image's ID to this file")
 }
 
 // complete turns the flags that have a form of their own into the request.
 func (f *buildFlags) complete() (err error) {
-	if f.sbom != "" {
-		f.req.Attest = append(f.req.Attest, build.AttestSpec("sbom", f.sbom))
-	}
-	if f.provenance != "" {
-		f.req.Attest = append(f.req.Attest, build.AttestSpec("provenance", f.provenance))
-	}
-	if f.shmSize != "" {
-		if f.req.ShmSize, err = units.RAMInBytes(f.shmSize); err != nil {
-			return &build.InputError{Err: fmt.Errorf("--shm-size %s: %w", f.shmSize, err)}
-		}
+	if err := f.requestFlags.complete(); err != nil {
+		return err
 	}
 	if f.check {
 		f.call = "check"
@@ -159,10 +111,6 @@ func (f *buildFlags) run(cmd *cobra.Command, bf *builderFlags) (err error) {
 	if err := f.complete(); err != nil {
 		return err
 	}
-	opts := client.Options{Frontend: frontend.Options{Spec: f.frontend}}
-	if opts.Builder, err = bf.options(); err != nil {
-		return err
-	}
 	// A file of an earlier build must not pass for one of this.
 	if f.iidFile != "" {
 		if err := os.Remove(f.iidFile); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -170,22 +118,19 @@ func (f *buildFlags) run(cmd *cobra.Command, bf *builderFlags) (err error) {
 		}
 	}
 	ctx := cmd.Context()
-	c, err := client.New(ctx, opts)
+	c, err := f.connect(cmd, bf)
 	if err != nil {
 		return err
 	}
 	// After an interrupt there is still a daemon to be stopped.
 	defer func() { err = errors.Join(err, c.Close(context.WithoutCancel(ctx))) }()
-
-	f.req.Stdin, f.req.Stdout = cmd.InOrStdin(), cmd.OutOrStdout()
-	f.req.Auth = config.LoadDefaultConfigFile(cmd.ErrOrStderr())
-	show, err := startDisplay(ctx, cmd.ErrOrStderr(), mode, c.Builder().String())
+	show, err := openDisplay(ctx, cmd.ErrOrStderr(), mode, "building on "+c.Builder().String())
 	if err != nil {
 		return err
 	}
-	f.req.Status = show.status
+	f.req.Status = show.Build()
 	res, err := c.Build(ctx, f.req)
-	show.wait()
+	show.Close()
 	if err != nil {
 		return err
 	}

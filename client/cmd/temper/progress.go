@@ -6,14 +6,27 @@ import (
 	"io"
 	"os"
 
-	bkclient "github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/util/progress/progressui"
+	"github.com/spf13/pflag"
+
 	"github.com/temper-images/temper/client/build"
+	"github.com/temper-images/temper/client/display"
 )
+
+// progressFlags choose how progress is shown; the commands with steps have them.
+type progressFlags struct {
+	progress string
+	quiet    bool
+}
+
+func (f *progressFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.progress, "progress", "auto", "Progress: auto, plain, tty, rawjson, quiet, none (environment: BUILDKIT_PROGRESS)")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "Print the image's ID only")
+}
 
 // displayMode reads --progress and --quiet as docker buildx build does: "quiet"
 // prints the image's ID at the end, "none" nothing at all.
-func (f *buildFlags) displayMode() (progressui.DisplayMode, error) {
+func (f *progressFlags) displayMode() (progressui.DisplayMode, error) {
 	mode := f.progress
 	if v := os.Getenv("BUILDKIT_PROGRESS"); v != "" && mode == "auto" {
 		mode = v
@@ -36,49 +49,10 @@ func (f *buildFlags) displayMode() (progressui.DisplayMode, error) {
 	return progressui.DisplayMode(mode), nil
 }
 
-// display shows the progress of one build.
-type display struct {
-	status chan *bkclient.SolveStatus
-	done   chan struct{}
-}
-
-func startDisplay(ctx context.Context, w io.Writer, mode progressui.DisplayMode, where string) (*display, error) {
-	ui, err := progressui.NewDisplay(w, mode, progressui.WithDesc("building on "+where, where))
+func openDisplay(ctx context.Context, w io.Writer, mode progressui.DisplayMode, doing string) (*display.Display, error) {
+	d, err := display.Open(ctx, display.Options{Out: w, Mode: mode, Description: doing})
 	if err != nil {
 		return nil, &build.InputError{Err: fmt.Errorf("--progress %s: %w", mode, err)}
 	}
-	d := &display{status: make(chan *bkclient.SolveStatus), done: make(chan struct{})}
-	go func() {
-		defer close(d.done)
-		// The display goes on after an interrupt, to show how the build ends.
-		warnings, err := ui.UpdateFrom(context.WithoutCancel(ctx), d.status)
-		if err != nil {
-			fmt.Fprintf(w, "progress: %v\n", err)
-		}
-		if mode != progressui.QuietMode && mode != progressui.RawJSONMode {
-			printWarnings(w, warnings)
-		}
-	}()
 	return d, nil
-}
-
-// wait returns when everything has been shown.
-func (d *display) wait() { <-d.done }
-
-func printWarnings(w io.Writer, warnings []bkclient.VertexWarning) {
-	if len(warnings) == 0 {
-		return
-	}
-	noun := "warnings"
-	if len(warnings) == 1 {
-		noun = "warning"
-	}
-	fmt.Fprintf(w, "\n%d %s found (use --check for details):\n", len(warnings), noun)
-	for _, warn := range warnings {
-		where := ""
-		if warn.SourceInfo != nil && len(warn.Range) > 0 && warn.Range[0].Start != nil {
-			where = fmt.Sprintf(" (%s:%d)", warn.SourceInfo.Filename, warn.Range[0].Start.Line)
-		}
-		fmt.Fprintf(w, " - %s%s\n", warn.Short, where)
-	}
 }
