@@ -5,7 +5,9 @@ package artifact
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 
 	digest "github.com/opencontainers/go-digest"
 )
@@ -30,6 +32,9 @@ var kinds = map[Kind]string{
 
 // Dir is the directory of the kind in an evidence store.
 func (k Kind) Dir() string { return kinds[k] }
+
+// Kinds are all kinds, in the order of their names.
+func Kinds() []Kind { return slices.Sorted(maps.Keys(kinds)) }
 
 // The media types of documents that several packages name.
 const (
@@ -73,14 +78,23 @@ func (a Artifact) Digest() digest.Digest { return digest.FromBytes(a.Data) }
 
 var fileName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$`)
 
+// CheckName says what is wrong with the name of a document, for those who turn it
+// into a path.
+func CheckName(name string) error {
+	if !fileName.MatchString(name) {
+		return fmt.Errorf("name %q: it must be a file name of letters, digits, dots, dashes and underscores", name)
+	}
+	return nil
+}
+
 // Validate says what is wrong with the artifact, for those who turn its fields
 // into paths.
 func (a Artifact) Validate() error {
 	if kinds[a.Kind] == "" {
 		return fmt.Errorf("artifact %q: unknown kind %q", a.Name, a.Kind)
 	}
-	if !fileName.MatchString(a.Name) {
-		return fmt.Errorf("artifact name %q: it must be a file name of letters, digits, dots, dashes and underscores", a.Name)
+	if err := CheckName(a.Name); err != nil {
+		return fmt.Errorf("artifact %w", err)
 	}
 	if a.MediaType == "" {
 		return fmt.Errorf("artifact %s has no media type", a.Name)
