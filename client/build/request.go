@@ -73,6 +73,10 @@ type Request struct {
 	// Call asks the frontend a question instead of building; see ParseCall.
 	Call *Call
 
+	// Ref names the build in the builder's history. Empty means a name that is
+	// made up.
+	Ref string
+
 	// Auth are the registry credentials. Nil means none.
 	Auth *configfile.ConfigFile
 	// Status receives the progress of the build and is closed at its end, also

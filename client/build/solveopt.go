@@ -36,6 +36,7 @@ func solveOpt(r *Request) (*bkclient.SolveOpt, error) {
 	if r.Frontend != nil && r.Frontend.Ref == frontend.Stock {
 		so.Frontend = frontend.Stock
 	}
+	so.Ref = r.Ref
 	for _, step := range []func(*Request, *bkclient.SolveOpt) error{
 		addArgs, addPlatforms, addCaching, addAttestations, addRunOptions, addSession,
 	} {

@@ -61,6 +61,7 @@ var Events = []Event{
 		image, number("platforms", "how many platforms"),
 		text("builder", "kind and address of the builder"),
 		number("files_before", "files before hardening"), number("files_after", "files after hardening"),
+		number("packages_before", "packages before hardening"), number("packages_after", "packages after hardening"),
 		number("before_bytes", "size of the root filesystem before hardening"),
 		number("after_bytes", "size of the root filesystem after hardening"),
 	}},

@@ -72,7 +72,15 @@ func (r *Runner) measure(ctx context.Context, event, outcome string, took time.D
 	// What is cancelled is measured too.
 	ctx = context.WithoutCancel(ctx)
 	r.duration.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String(FieldEvent, event), attribute.String("outcome", outcome)))
-	for _, f := range flatten("", facts) {
+	all := flatten("", facts)
+	var labels metric.MeasurementOption = metric.WithAttributes()
+	for _, f := range all {
+		// Images of several platforms have their own numbers.
+		if f.Key == platform.Key {
+			labels = metric.WithAttributes(spanAttribute(f))
+		}
+	}
+	for _, f := range all {
 		name, unit := metricPrefix+event+"."+f.Key, "1"
 		if strings.HasSuffix(f.Key, "_bytes") {
 			unit = "By"
@@ -86,11 +94,11 @@ func (r *Runner) measure(ctx context.Context, event, outcome string, took time.D
 				n = int64(v.Uint64())
 			}
 			if g, err := r.meter.Int64Gauge(name, metric.WithUnit(unit)); err == nil {
-				g.Record(ctx, n)
+				g.Record(ctx, n, labels)
 			}
 		case slog.KindFloat64:
 			if g, err := r.meter.Float64Gauge(name, metric.WithUnit(unit)); err == nil {
-				g.Record(ctx, v.Float64())
+				g.Record(ctx, v.Float64(), labels)
 			}
 		}
 	}

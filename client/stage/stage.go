@@ -31,7 +31,8 @@ const (
 	// FieldEvent is the event's name with what became of it: "scan.started",
 	// "scan.completed", "scan.failed", "scan.warning".
 	FieldEvent = "event"
-	// FieldStep is the step's name, as the display shows it.
+	// FieldStep is the step's name, as the display shows it. What is not shown
+	// has none.
 	FieldStep = "step"
 	// FieldDuration is how long the step took, in milliseconds.
 	FieldDuration = "duration_ms"
@@ -89,8 +90,10 @@ func (r *Runner) complete() {
 }
 
 // Run carries out f as a step. name is for people, "[evidence 3/7] scan for
-// vulnerabilities"; event is for machines, one of Events. Steps may run side by
-// side and within each other: f gets a context that belongs to the step's span.
+// vulnerabilities"; when it is empty, the display does not show the step: the whole
+// of a command, or a build that shows itself. event is for machines, one of Events.
+// Steps may run side by side and within each other: f gets a context that belongs
+// to the step's span.
 //
 // The error is that of f. When ctx was cancelled and f says no more than that,
 // the cause is added.
@@ -101,7 +104,10 @@ func (r *Runner) Run(ctx context.Context, name, event string, f func(ctx context
 	r.ready.Do(r.complete)
 	s := &Step{r: r, name: name, event: event, vertex: digest.FromString(identity.NewID()), began: time.Now()}
 	var span trace.Span
-	s.ctx, span = r.tracer.Start(ctx, event, trace.WithAttributes(attribute.String(FieldStep, name)))
+	s.ctx, span = r.tracer.Start(ctx, event)
+	if name != "" {
+		span.SetAttributes(attribute.String(FieldStep, name))
+	}
 	s.show(nil, nil)
 	s.record(slog.LevelInfo, "started")
 
@@ -169,19 +175,23 @@ func (s *Step) show(err error, completed *time.Time) {
 	if completed != nil {
 		st.Statuses = s.closeProgress(*completed)
 	}
-	s.r.send(st)
+	s.send(st)
 }
 
 func (s *Step) record(level slog.Level, what string, attrs ...slog.Attr) {
-	s.r.logger.LogAttrs(s.ctx, level, s.event+" "+what,
-		append([]slog.Attr{slog.String(FieldEvent, s.event+"."+what), slog.String(FieldStep, s.name)}, attrs...)...)
+	all := []slog.Attr{slog.String(FieldEvent, s.event+"."+what)}
+	if s.name != "" {
+		all = append(all, slog.String(FieldStep, s.name))
+	}
+	s.r.logger.LogAttrs(s.ctx, level, s.event+" "+what, append(all, attrs...)...)
 }
 
-func (r *Runner) send(st *bkclient.SolveStatus) {
-	if r.status == nil {
+// send gives the display something of the step.
+func (s *Step) send(st *bkclient.SolveStatus) {
+	if s.r.status == nil || s.name == "" {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.status(st)
+	s.r.mu.Lock()
+	defer s.r.mu.Unlock()
+	s.r.status(st)
 }

@@ -210,6 +210,23 @@ func TestNothingAfterTheEnd(t *testing.T) {
 	require.Len(t, tl.records.records, records)
 }
 
+func TestStepThatIsNotShown(t *testing.T) {
+	tl := newTold()
+	require.NoError(t, tl.Run(t.Context(), "", Pipeline, func(_ context.Context, s *Step) error {
+		s.Log("a")
+		s.Warn("b")
+		s.Progress("c", 1, 2)
+		return nil
+	}))
+	require.Empty(t, tl.statuses)
+	require.Equal(t, []map[string]any{
+		{"msg": "pipeline started", "level": "INFO", "event": "pipeline.started"},
+		{"msg": "pipeline warning", "level": "WARN", "event": "pipeline.warning", "warning": "b"},
+		{"msg": "pipeline completed", "level": "INFO", "event": "pipeline.completed"},
+	}, tl.records.records)
+	require.Empty(t, tl.spans.GetSpans()[0].Attributes)
+}
+
 func TestNobodyListens(t *testing.T) {
 	for name, r := range map[string]*Runner{"nil": nil, "empty": New(Options{}), "zero": {}} {
 		t.Run(name, func(t *testing.T) {

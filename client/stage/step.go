@@ -62,7 +62,7 @@ func (s *Step) Progress(id string, current, total int64) {
 	}
 	st := l.VertexStatus
 	s.mu.Unlock()
-	s.r.send(&bkclient.SolveStatus{Statuses: []*bkclient.VertexStatus{&st}})
+	s.send(&bkclient.SolveStatus{Statuses: []*bkclient.VertexStatus{&st}})
 }
 
 // line finds the line or makes it. The caller holds mu.
@@ -100,7 +100,7 @@ func (s *Step) Write(p []byte) (int, error) {
 	ended := s.ended
 	s.mu.Unlock()
 	if !ended {
-		s.r.send(&bkclient.SolveStatus{Logs: []*bkclient.VertexLog{{
+		s.send(&bkclient.SolveStatus{Logs: []*bkclient.VertexLog{{
 			Vertex: s.vertex, Stream: 1, Data: slices.Clone(p), Timestamp: time.Now(),
 		}}})
 	}
@@ -125,7 +125,7 @@ func (s *Step) Warn(text string, attrs ...slog.Attr) {
 	if ended {
 		return
 	}
-	s.r.send(&bkclient.SolveStatus{Warnings: []*bkclient.VertexWarning{{Vertex: s.vertex, Level: 1, Short: []byte(text)}}})
+	s.send(&bkclient.SolveStatus{Warnings: []*bkclient.VertexWarning{{Vertex: s.vertex, Level: 1, Short: []byte(text)}}})
 	s.record(slog.LevelWarn, "warning", append([]slog.Attr{slog.String("warning", text)}, attrs...)...)
 }
 

@@ -90,7 +90,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.Var((*levelValue)(&o.Level), "log-level", "Least level of a record: debug, info, warn, error")
 	flags.StringVar(&o.Endpoint, "otlp-endpoint", "", "OpenTelemetry collector for records, traces and metrics, for example http://localhost:4318 (environment: OTEL_EXPORTER_OTLP_ENDPOINT)")
 	flags.Var((*protocolValue)(&o.Protocol), "otlp-protocol", "Protocol of the collector: http/protobuf, grpc (environment: OTEL_EXPORTER_OTLP_PROTOCOL)")
-	flags.Var(&headersValue{&o.Headers}, "otlp-header", "Header for the collector, KEY=VALUE, may be repeated; others see the command line, so secrets are better in OTEL_EXPORTER_OTLP_HEADERS")
+	flags.Var((*headersValue)(o), "otlp-header", "Header for the collector, NAME=VALUE, may be repeated; others see the command line, so secrets are better in OTEL_EXPORTER_OTLP_HEADERS")
 	flags.StringVar(&o.CACert, "otlp-cacert", "", "CA certificate of the collector (environment: OTEL_EXPORTER_OTLP_CERTIFICATE)")
 	flags.StringVar(&o.Cert, "otlp-cert", "", "Client certificate for the collector (environment: OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE)")
 	flags.StringVar(&o.Key, "otlp-key", "", "Client key for the collector (environment: OTEL_EXPORTER_OTLP_CLIENT_KEY)")
@@ -199,19 +199,24 @@ func (v *levelValue) Set(s string) error {
 func (v *levelValue) String() string { return strings.ToLower(slog.Level(*v).String()) }
 func (v *levelValue) Type() string   { return "string" }
 
-// headersValue collects headers. What it prints has no values in it.
-type headersValue struct{ headers *map[string]string }
-
-func (v *headersValue) Set(s string) error {
+// AddHeader adds a header, "NAME=VALUE", to Headers. The error does not repeat the
+// value.
+func (o *Options) AddHeader(s string) error {
 	key, value, ok := strings.Cut(s, "=")
 	if key = strings.TrimSpace(key); !ok || key == "" || strings.ContainsAny(key, " \t\r\n:") || strings.ContainsAny(value, "\r\n") {
-		return fmt.Errorf("want KEY=VALUE")
+		return fmt.Errorf("want NAME=VALUE")
 	}
-	if *v.headers == nil {
-		*v.headers = map[string]string{}
+	if o.Headers == nil {
+		o.Headers = map[string]string{}
 	}
-	(*v.headers)[key] = value
+	o.Headers[key] = value
 	return nil
 }
-func (v *headersValue) String() string { return "" }
-func (v *headersValue) Type() string   { return "stringArray" }
+
+// headersValue is the flag for headers. It prints none, because help and errors
+// would show the values.
+type headersValue Options
+
+func (v *headersValue) Set(s string) error { return (*Options)(v).AddHeader(s) }
+func (v *headersValue) String() string     { return "" }
+func (v *headersValue) Type() string       { return "stringArray" }

@@ -160,8 +160,9 @@ func (t *Telemetry) resource(ctx context.Context) (*resource.Resource, error) {
 	return res, nil
 }
 
-// Records says whether records are written to standard error.
-func (t *Telemetry) Records() bool { return t.opts.Format != None }
+// Format is how records are written to standard error: what the options or the
+// environment said.
+func (t *Telemetry) Format() Format { return t.opts.Format }
 
 // Tracing says whether traces are exported.
 func (t *Telemetry) Tracing() bool { return t.spans != nil }

@@ -72,7 +72,7 @@ func TestNothingByDefault(t *testing.T) {
 	var out bytes.Buffer
 	tl, err := Start(t.Context(), Options{Out: &out, Getenv: env()})
 	require.NoError(t, err)
-	require.False(t, tl.Records())
+	require.Equal(t, None, tl.Format())
 	require.False(t, tl.Tracing())
 	ctx, span := tl.Tracer.Start(t.Context(), "x")
 	require.False(t, span.IsRecording())
@@ -94,7 +94,7 @@ func TestRecords(t *testing.T) {
 				Getenv: env("TRACEPARENT", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
 			})
 			require.NoError(t, err)
-			require.True(t, tl.Records())
+			require.Equal(t, format, tl.Format())
 			ctx := tl.Join(t.Context())
 			tl.Logger.InfoContext(ctx, "not shown")
 			tl.Logger.WarnContext(ctx, "signed with hunter2", "event", "sign.completed", "key", "hunter2")

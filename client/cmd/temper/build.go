@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/temper-images/temper/client/build"
 	"github.com/temper-images/temper/client/output"
+	"github.com/temper-images/temper/client/telemetry"
 	"github.com/temper-images/temper/hardening/summary"
 )
 
@@ -23,7 +24,7 @@ type buildFlags struct {
 	iidFile      string
 }
 
-func newBuild(bf *builderFlags) *cobra.Command {
+func newBuild(bf *builderFlags, records *telemetry.Options) *cobra.Command {
 	f := &buildFlags{}
 	cmd := &cobra.Command{
 		Use:   "build [CONTEXT]",
@@ -38,7 +39,9 @@ func newBuild(bf *builderFlags) *cobra.Command {
 			if len(args) == 1 {
 				f.req.Context = args[0]
 			}
-			return f.run(cmd, bf)
+			return withTelemetry(cmd, *records, func(ctx context.Context, t *telemetry.Telemetry) error {
+				return f.run(ctx, cmd, bf, t)
+			})
 		},
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs
@@ -103,9 +106,12 @@ func (f *buildFlags) complete() (err error) {
 	return nil
 }
 
-func (f *buildFlags) run(cmd *cobra.Command, bf *builderFlags) (err error) {
+func (f *buildFlags) run(ctx context.Context, cmd *cobra.Command, bf *builderFlags, t *telemetry.Telemetry) (err error) {
 	mode, err := f.displayMode()
 	if err != nil {
+		return err
+	}
+	if mode, err = besideRecords(mode, t.Format()); err != nil {
 		return err
 	}
 	if err := f.complete(); err != nil {
@@ -117,8 +123,7 @@ func (f *buildFlags) run(cmd *cobra.Command, bf *builderFlags) (err error) {
 			return fmt.Errorf("--iidfile: %w", err)
 		}
 	}
-	ctx := cmd.Context()
-	c, err := f.connect(cmd, bf)
+	c, err := f.connect(ctx, cmd, bf)
 	if err != nil {
 		return err
 	}
@@ -129,7 +134,7 @@ func (f *buildFlags) run(cmd *cobra.Command, bf *builderFlags) (err error) {
 		return err
 	}
 	f.req.Status = show.Build()
-	res, err := c.Build(ctx, f.req)
+	res, err := recordedBuild(ctx, t, c, f.req)
 	show.Close()
 	if err != nil {
 		return err

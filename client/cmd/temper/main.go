@@ -18,6 +18,7 @@ import (
 	"github.com/temper-images/temper/client/builder"
 	"github.com/temper-images/temper/client/daemon"
 	"github.com/temper-images/temper/client/frontend"
+	"github.com/temper-images/temper/client/telemetry"
 )
 
 // The exit codes; they are part of the documented behaviour.
@@ -135,7 +136,9 @@ func newRoot() *cobra.Command {
 	}
 	var flags builderFlags
 	flags.add(cmd.PersistentFlags())
-	cmd.AddCommand(newBuild(&flags), newDoctor(&flags), newVersion(), newDaemon())
+	var records telemetry.Options
+	records.AddFlags(cmd.PersistentFlags())
+	cmd.AddCommand(newBuild(&flags, &records), newDoctor(&flags), newVersion(), newDaemon())
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -77,7 +78,7 @@ func (f *requestFlags) complete() (err error) {
 
 // connect finds a builder and gives the request what it has of this process. The
 // client is to be closed.
-func (f *requestFlags) connect(cmd *cobra.Command, bf *builderFlags) (*client.Client, error) {
+func (f *requestFlags) connect(ctx context.Context, cmd *cobra.Command, bf *builderFlags) (*client.Client, error) {
 	opts := client.Options{Frontend: frontend.Options{Spec: f.frontend}}
 	var err error
 	if opts.Builder, err = bf.options(); err != nil {
@@ -85,5 +86,5 @@ func (f *requestFlags) connect(cmd *cobra.Command, bf *builderFlags) (*client.Cl
 	}
 	f.req.Stdin, f.req.Stdout = cmd.InOrStdin(), cmd.OutOrStdout()
 	f.req.Auth = config.LoadDefaultConfigFile(cmd.ErrOrStderr())
-	return client.New(cmd.Context(), opts)
+	return client.New(ctx, opts)
 }
