@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"strings"
 
 	"cloud.google.com/go/storage"
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -22,6 +23,9 @@ var (
 	errPresent = errors.New("there is such an object already")
 	errTooBig  = errors.New("it is larger than it may be")
 )
+
+// minPart is the least size of a part that the SDK for S3 accepts, in bytes.
+const minPart = 5 << 20
 
 // bucket makes one attempt at a time at one object.
 type bucket interface {
@@ -52,7 +56,7 @@ func (c cloud) read(ctx context.Context, key string, limit int64) (_ []byte, err
 		if gcerrors.Code(err) == gcerrors.NotFound && !isNoBucket(err) && !isDenied(err) {
 			return nil, errAbsent
 		}
-		return nil, err
+		return nil, bare(err)
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	if r.Size() > limit {
@@ -70,7 +74,7 @@ func (c cloud) create(ctx context.Context, key, mediaType string, data []byte) e
 		ContentMD5:                  sum[:],
 		// One request for each object: stores check the checksum of a request,
 		// and what is in several parts has none of the whole.
-		BufferSize:     len(data) + 1,
+		BufferSize:     max(len(data)+1, minPart),
 		MaxConcurrency: 1,
 		BeforeWrite: func(as func(any) bool) error {
 			var put *s3.PutObjectInput
@@ -88,7 +92,7 @@ func (c cloud) create(ctx context.Context, key, mediaType string, data []byte) e
 	if gcerrors.Code(err) == gcerrors.FailedPrecondition {
 		return errPresent
 	}
-	return err
+	return bare(err)
 }
 
 func (c cloud) list(ctx context.Context, prefix string, yield func(string) error) error {
@@ -99,12 +103,21 @@ func (c cloud) list(ctx context.Context, prefix string, yield func(string) error
 			return nil
 		}
 		if err != nil {
-			return err
+			return bare(err)
 		}
 		if err := yield(obj.Key); err != nil {
 			return err
 		}
 	}
+}
+
+// bare is the SDK's error without what gocloud writes before it: the key, which our
+// own errors have.
+func bare(err error) error {
+	if inner := errors.Unwrap(err); inner != nil && strings.HasPrefix(err.Error(), "blob (") {
+		return inner
+	}
+	return err
 }
 
 func readAtMost(r io.Reader, limit int64) ([]byte, error) {

@@ -56,7 +56,7 @@ type Options struct {
 }
 
 // Verifier checks signatures of documents. A nil signature or bundle is not there
-// to be checked; at least one of them is given.
+// to be checked; when both are, both have to be right.
 type Verifier interface {
 	Verify(ctx context.Context, data, signature, bundle []byte) error
 }

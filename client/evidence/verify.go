@@ -192,25 +192,28 @@ func (v *verifier) signatures(ctx context.Context, e Entry, data, signature, bun
 	if e.Signature == nil && e.Bundle == nil && !v.opts.AllowUnsigned {
 		v.problem(e.Path, "it is not signed")
 	}
-	// Each is checked by itself, so that a good one does not hide a bad one.
-	for _, one := range []struct {
-		object      *Object
-		data        []byte
-		sig, bundle []byte
-	}{{e.Signature, signature, signature, nil}, {e.Bundle, bundle, nil, bundle}} {
-		if one.data == nil {
-			continue
+	if signature == nil && bundle == nil {
+		return nil // read has said why
+	}
+	err := v.opts.Verifier.Verify(ctx, data, signature, bundle)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		wrong := e.Signature
+		// With both it is the signature that is wrong when the bundle alone is right.
+		if bundle != nil && (signature == nil || v.opts.Verifier.Verify(ctx, data, nil, bundle) != nil) {
+			wrong = e.Bundle
 		}
-		if err := v.opts.Verifier.Verify(ctx, data, one.sig, one.bundle); err != nil {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			v.problem(one.object.Path, "it does not verify %s: %v", e.Name, err)
-			continue
+		v.problem(wrong.Path, "it does not verify %s: %v", e.Name, err)
+		return nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, s := range [][]byte{signature, bundle} {
+		if s != nil {
+			v.result.Signatures++
 		}
-		v.mu.Lock()
-		v.result.Signatures++
-		v.mu.Unlock()
 	}
 	return nil
 }

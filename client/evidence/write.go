@@ -131,34 +131,52 @@ type upload struct {
 func (u *upload) document(ctx context.Context, d document) (Entry, error) {
 	e := Entry{Kind: d.Kind, Name: d.Name, MediaType: d.MediaType, PredicateType: d.PredicateType, Platform: u.receipt.Image.Platform}
 	var err error
-	if e.Object, err = u.place(ctx, documentPath(u.receipt.Image, d.Kind, d.Name), d.Artifact, nil); err != nil {
+	if e.Object, _, err = u.place(ctx, documentPath(u.receipt.Image, d.Kind, d.Name), d.Artifact, nil); err != nil {
 		return e, err
 	}
-	signs := func(a *artifact.Artifact, suffix string, valid func(data []byte) error) (*Object, error) {
-		if a == nil {
-			return nil, nil
+	verify := func(signature, bundle []byte) error {
+		if u.store.opts.Verifier == nil {
+			return errors.New("there is nothing to verify it with")
 		}
-		o, err := u.place(ctx, e.Path+suffix, *a, valid)
-		return &o, err
+		return u.store.opts.Verifier.Verify(ctx, d.Data, signature, bundle)
 	}
-	verifier := u.store.opts.Verifier
-	if e.Signature, err = signs(d.signature, artifact.SignatureSuffix, func(other []byte) error {
-		return verifier.Verify(ctx, d.Data, other, nil)
-	}); err != nil {
-		return e, err
+	// An earlier run's bundle is good only together with its signature: keyless
+	// signing has a key of its own for each run.
+	var bundle []byte
+	if d.bundle != nil {
+		var o Object
+		o, bundle, err = u.place(ctx, e.Path+artifact.BundleSuffix, *d.bundle, func(other []byte) error {
+			var signature []byte
+			if d.signature != nil {
+				signature = d.signature.Data
+				if earlier, err := u.store.objects.read(ctx, e.Path+artifact.SignatureSuffix, otherSize); err == nil {
+					signature = earlier
+				}
+			}
+			return verify(signature, other)
+		})
+		if err != nil {
+			return e, err
+		}
+		e.Bundle = &o
 	}
-	e.Bundle, err = signs(d.bundle, artifact.BundleSuffix, func(other []byte) error {
-		return verifier.Verify(ctx, d.Data, nil, other)
-	})
-	return e, err
+	if d.signature != nil {
+		o, _, err := u.place(ctx, e.Path+artifact.SignatureSuffix, *d.signature, func(other []byte) error { return verify(other, bundle) })
+		if err != nil {
+			return e, err
+		}
+		e.Signature = &o
+	}
+	return e, nil
 }
 
 // place stores an artifact at a path, or beside it when the path holds other
-// content. Content that is as good, as valid says, stays in its place.
-func (u *upload) place(ctx context.Context, path string, a artifact.Artifact, valid func([]byte) error) (Object, error) {
+// content. Content that is as good, as valid says, stays in its place. It returns
+// the content that was stored.
+func (u *upload) place(ctx context.Context, path string, a artifact.Artifact, valid func([]byte) error) (Object, []byte, error) {
 	o := u.store.objects
 	state, other, err := o.put(ctx, path, a.MediaType, a.Data)
-	if err == nil && state == differs && other != nil && valid != nil && u.store.opts.Verifier != nil && valid(other) == nil {
+	if err == nil && state == differs && other != nil && valid != nil && valid(other) == nil {
 		o.progress(Event{State: Present, Path: path, Size: int64(len(other))})
 		state, a.Data = Present, other
 	}
@@ -167,13 +185,14 @@ func (u *upload) place(ctx context.Context, path string, a artifact.Artifact, va
 		state, other, err = o.put(ctx, path, a.MediaType, a.Data)
 	}
 	if err == nil && state == differs {
-		err = &Error{Reason: Conflict, Store: o.store, Op: "write", Path: path, Advice: "nothing was overwritten"}
+		conflict := &Error{Reason: Conflict, Store: o.store, Op: "write", Path: path, Advice: "nothing was overwritten"}
 		if other != nil {
-			err.(*Error).Err = fmt.Errorf("it has digest %s, not %s", digest.FromBytes(other), a.Digest())
+			conflict.Err = fmt.Errorf("it has digest %s, not %s", digest.FromBytes(other), a.Digest())
 		}
+		err = conflict
 	}
 	if err != nil {
-		return Object{}, err
+		return Object{}, nil, err
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -183,7 +202,7 @@ func (u *upload) place(ctx context.Context, path string, a artifact.Artifact, va
 	} else {
 		u.receipt.Present++
 	}
-	return Object{Path: path, Size: int64(len(a.Data)), Digest: a.Digest()}, nil
+	return Object{Path: path, Size: int64(len(a.Data)), Digest: a.Digest()}, a.Data, nil
 }
 
 // Commit has the index of the image name what Upload stored, and the image's
