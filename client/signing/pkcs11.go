@@ -51,7 +51,9 @@ func openPKCS11(ctx context.Context, uri string, ask func(context.Context) ([]by
 	if t.pin, err = pin(ctx, uri, ask); err != nil {
 		return nil, err
 	}
-	reply, err := t.call(ctx, crypto.SHA256, &common.MethodArgs{MethodName: common.PublicKeyMethodName, PublicKey: &common.PublicKeyArgs{}})
+	reply, err := t.call(ctx, crypto.SHA256, &common.MethodArgs{MethodName: common.PublicKeyMethodName, PublicKey: &common.PublicKeyArgs{
+		PublicKeyOptions: &common.PublicKeyOptions{},
+	}})
 	if err != nil {
 		clear(t.pin)
 		return nil, err

@@ -23,6 +23,9 @@ const parallel = 8
 // PayloadType is the DSSE payload type of in-toto statements.
 const PayloadType = "application/vnd.in-toto+json"
 
+// statementType begins the type of every version of an in-toto statement.
+const statementType = "https://in-toto.io/Statement/"
+
 // StatementSuffix is what the name of a statement's DSSE bundle adds to the
 // statement's. The bundle holds the statement itself.
 const StatementSuffix = ".dsse" + artifact.BundleSuffix
@@ -59,7 +62,7 @@ func (s *Signer) SignStatement(ctx context.Context, statement []byte) ([]byte, e
 	if err := json.Unmarshal(statement, &header); err != nil {
 		return nil, fmt.Errorf("sign a statement: %w", err)
 	}
-	if !strings.HasPrefix(header.Type, "https://in-toto.io/Statement/") || len(header.Subject) == 0 {
+	if !strings.HasPrefix(header.Type, statementType) || len(header.Subject) == 0 {
 		return nil, errors.New("sign a statement: it is no in-toto statement with a subject")
 	}
 	_, bundle, err := s.bundle(ctx, &sign.DSSEData{Data: statement, PayloadType: PayloadType})

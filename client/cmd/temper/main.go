@@ -18,6 +18,7 @@ import (
 	"github.com/temper-images/temper/client/builder"
 	"github.com/temper-images/temper/client/daemon"
 	"github.com/temper-images/temper/client/frontend"
+	"github.com/temper-images/temper/client/signing"
 	"github.com/temper-images/temper/client/telemetry"
 )
 
@@ -111,11 +112,12 @@ func exitCode(ctx context.Context, err error) int {
 		notFound    *builder.NotFoundError
 		noFrontend  *frontend.MissingError
 		badFrontend *frontend.InvalidError
+		settings    *signing.ConfigurationError
 	)
 	switch {
 	case errors.Is(context.Cause(ctx), errInterrupted):
 		return exitInterrupted
-	case errors.As(err, &input):
+	case errors.As(err, &input), errors.As(err, &settings):
 		return exitUsage
 	case errors.As(err, &unreachable), errors.As(err, &notFound):
 		return exitNoBuilder
@@ -139,6 +141,7 @@ func newRoot() *cobra.Command {
 	var records telemetry.Options
 	records.AddFlags(cmd.PersistentFlags())
 	cmd.AddCommand(newBuild(&flags, &records), newDoctor(&flags), newVersion(), newDaemon())
+	cmd.AddCommand(newSign(), newVerifyBlob(), newKey())
 	return cmd
 }
 
