@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -35,6 +36,10 @@ const (
 // byPath is the one rule that looks at a file's name alone. Names are not looked
 // at here.
 const byPath = "pkcs12-file"
+
+// keyBody is a line of an armoured key: a rule that asks for less finds programs
+// and manuals that only speak of keys.
+var keyBody = regexp.MustCompile(`[A-Za-z0-9+/]{40}`)
 
 // Finding is a secret in a text.
 type Finding struct {
@@ -105,16 +110,32 @@ func New(salt string) (*Finder, error) {
 	return &with, nil
 }
 
+// Ignores says that files of this name are not searched, whatever is in them:
+// gitleaks has a list of pictures, lock files and trees that package managers of
+// languages install.
+func (f *Finder) Ignores(name string) bool {
+	return slices.ContainsFunc(f.detector.Config.Allowlists, func(a *config.Allowlist) bool {
+		// A list with more conditions is asked with the finding in hand.
+		return a.MatchCondition == config.AllowlistMatchOr && a.PathAllowed(name)
+	})
+}
+
 // Find finds the secrets in text, sorted by line and rule. The name is the path of
-// the file, or empty; rules ask for its ending, and gitleaks leaves out lock files,
-// pictures, and trees that package managers of languages install.
+// the file, or empty; some rules ask for its ending. In a file that Ignores names
+// nothing is found.
 func (f *Finder) Find(name string, text []byte) []Finding {
+	if f.Ignores(name) {
+		return nil
+	}
 	var out []Finding
 	line, counted := 1, 0
 	for _, s := range f.spans(name, text) {
 		line += bytes.Count(text[counted:s.start], []byte{'\n'})
 		counted = s.start
 		for _, m := range f.detector.Detect(detect.Fragment{Raw: string(text[s.start:s.end]), FilePath: name, StartLine: line}) {
+			if m.RuleID == PrivateKey && !keyBody.MatchString(m.Secret) {
+				continue
+			}
 			out = append(out, Finding{Rule: m.RuleID, Line: m.StartLine, Fingerprint: f.fingerprint(m.Secret)})
 		}
 	}
