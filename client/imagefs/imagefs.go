@@ -27,8 +27,9 @@ import (
 
 // The limits that hold when Options does not name others.
 const (
-	// DefaultMemory bounds the compressed contents in memory, in bytes.
-	DefaultMemory = 256 << 20
+	// DefaultMemory bounds the compressed contents in memory, in bytes. What goes
+	// to the temporary file is read back from the system's cache, no slower.
+	DefaultMemory = 16 << 20
 	// DefaultMaxSize bounds the unpacked size of all layers together, in bytes.
 	DefaultMaxSize = 64 << 30
 	// DefaultMaxEntries bounds the entries of all layers together.
