@@ -5,7 +5,7 @@
 // checked, and those that would hide a failure or hold a secret themselves are
 // refused; a reference within a reference is refused; env://NAME names a variable.
 //
-// Nothing is fetched here; package secrets does that.
+// Nothing is fetched here; package secretstore does that.
 package secretref
 
 import (

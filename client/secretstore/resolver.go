@@ -1,10 +1,10 @@
-// Package secrets resolves secret references through the providers of helmfile/vals:
+// Package secretstore resolves secret references through the providers of helmfile/vals:
 // Vault, AWS, Google, Azure and Kubernetes, SOPS, files and the environment.
 //
 // The providers take no context, log, panic on some failures and quote what they
 // could not read. What surrounds them here gives a fetch an end, keeps their
 // words away from the terminal and lets no error of theirs through as it is.
-package secrets
+package secretstore
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package secrets_test
+package secretstore_test
 
 import (
 	"context"
@@ -19,19 +19,19 @@ import (
 
 	"github.com/temper-images/temper/client/redact"
 	"github.com/temper-images/temper/client/secretref"
-	"github.com/temper-images/temper/client/secrets"
+	"github.com/temper-images/temper/client/secretstore"
 )
 
 const planted = "hunter22-and-more"
 
-func resolver(t *testing.T, o secrets.Options) *secrets.Resolver {
+func resolver(t *testing.T, o secretstore.Options) *secretstore.Resolver {
 	t.Helper()
-	r := secrets.NewResolver(o)
+	r := secretstore.NewResolver(o)
 	t.Cleanup(r.Close)
 	return r
 }
 
-func text(t *testing.T, r *secrets.Resolver, s string) (string, error) {
+func text(t *testing.T, r *secretstore.Resolver, s string) (string, error) {
 	t.Helper()
 	v, err := secretref.Parse(s)
 	require.NoError(t, err)
@@ -51,7 +51,7 @@ func TestFilesAndEnvironment(t *testing.T) {
 	t.Setenv("TEMPER_TEST_JSON", `{"inner": {"key": "`+planted+`"}}`)
 	t.Setenv("TEMPER_TEST_EMPTY", "")
 	known := &redact.Redactor{}
-	r := resolver(t, secrets.Options{Secrets: known})
+	r := resolver(t, secretstore.Options{Secrets: known})
 	for in, want := range map[string]string{
 		"ref+file://" + write(t, planted):                       planted,
 		"ref+file://" + write(t, planted) + "?encode=base64":    base64.StdEncoding.EncodeToString([]byte(planted)),
@@ -77,25 +77,25 @@ func TestFilesAndEnvironment(t *testing.T) {
 		kind error
 		text string
 	}{
-		"ref+file:///nowhere/at/all":                            {secrets.ErrNotFound, "resolve ref+file:///nowhere/at/all: /nowhere/at/all: no such file or directory"},
-		"ref+file:///dev/zero":                                  {secrets.ErrUnusable, "/dev/zero is not a regular file"},
-		"ref+file://" + t.TempDir():                             {secrets.ErrUnusable, "is not a regular file"},
-		"ref+file://" + write(t, ""):                            {secrets.ErrUnusable, "the secret is empty"},
-		"ref+file://" + write(t, strings.Repeat("x", 64<<10+1)): {secrets.ErrUnusable, "has 65537 bytes, and at most 65536 are read"},
-		"ref+file://" + write(t, planted) + "#/a":               {secrets.ErrUnusable, "no YAML or JSON mapping: leave out the part after #"},
-		"ref+file://" + file + "#/a/c":                          {secrets.ErrNotFound, "the secret has no such key"},
-		"ref+file://" + file + "#/number/c":                     {secrets.ErrNotFound, "there is no mapping at #/number"},
-		"ref+file://" + file + "#/fraction":                     {secrets.ErrUnusable, "a number with a fraction"},
-		"ref+file://" + file + "#/nothing":                      {secrets.ErrUnusable, "the secret is null"},
-		"ref+file://" + file + "#/empty":                        {secrets.ErrUnusable, "the secret is empty"},
-		"ref+file://" + file + "#/a":                            {secrets.ErrUnusable, "the secret is a mapping or a list: name a key in it"},
-		"ref+file://" + file + "#/list":                         {secrets.ErrUnusable, "the secret is a mapping or a list"},
-		"ref+env://TEMPER_TEST_ABSENT":                          {secrets.ErrNotFound, "the environment has no variable TEMPER_TEST_ABSENT: export it"},
-		"ref+env://TEMPER_TEST_EMPTY":                           {secrets.ErrUnusable, "the secret is empty"},
-		"ref+envsubst://$TEMPER_TEST_ABSENT":                    {secrets.ErrUnusable, "the secret is empty"},
+		"ref+file:///nowhere/at/all":                            {secretstore.ErrNotFound, "resolve ref+file:///nowhere/at/all: /nowhere/at/all: no such file or directory"},
+		"ref+file:///dev/zero":                                  {secretstore.ErrUnusable, "/dev/zero is not a regular file"},
+		"ref+file://" + t.TempDir():                             {secretstore.ErrUnusable, "is not a regular file"},
+		"ref+file://" + write(t, ""):                            {secretstore.ErrUnusable, "the secret is empty"},
+		"ref+file://" + write(t, strings.Repeat("x", 64<<10+1)): {secretstore.ErrUnusable, "has 65537 bytes, and at most 65536 are read"},
+		"ref+file://" + write(t, planted) + "#/a":               {secretstore.ErrUnusable, "no YAML or JSON mapping: leave out the part after #"},
+		"ref+file://" + file + "#/a/c":                          {secretstore.ErrNotFound, "the secret has no such key"},
+		"ref+file://" + file + "#/number/c":                     {secretstore.ErrNotFound, "there is no mapping at #/number"},
+		"ref+file://" + file + "#/fraction":                     {secretstore.ErrUnusable, "a number with a fraction"},
+		"ref+file://" + file + "#/nothing":                      {secretstore.ErrUnusable, "the secret is null"},
+		"ref+file://" + file + "#/empty":                        {secretstore.ErrUnusable, "the secret is empty"},
+		"ref+file://" + file + "#/a":                            {secretstore.ErrUnusable, "the secret is a mapping or a list: name a key in it"},
+		"ref+file://" + file + "#/list":                         {secretstore.ErrUnusable, "the secret is a mapping or a list"},
+		"ref+env://TEMPER_TEST_ABSENT":                          {secretstore.ErrNotFound, "the environment has no variable TEMPER_TEST_ABSENT: export it"},
+		"ref+env://TEMPER_TEST_EMPTY":                           {secretstore.ErrUnusable, "the secret is empty"},
+		"ref+envsubst://$TEMPER_TEST_ABSENT":                    {secretstore.ErrUnusable, "the secret is empty"},
 	} {
 		_, err := text(t, r, in)
-		var e *secrets.Error
+		var e *secretstore.Error
 		require.ErrorAs(t, err, &e, in)
 		require.ErrorIs(t, err, want.kind, "%s: %v", in, err)
 		require.Contains(t, err.Error(), want.text, in)
@@ -105,7 +105,7 @@ func TestFilesAndEnvironment(t *testing.T) {
 
 func TestSecretIsWiped(t *testing.T) {
 	known := &redact.Redactor{}
-	r := secrets.NewResolver(secrets.Options{Secrets: known})
+	r := secretstore.NewResolver(secretstore.Options{Secrets: known})
 	v, err := secretref.Parse("a literal password")
 	require.NoError(t, err)
 	s, err := r.Secret(t.Context(), v)
@@ -115,18 +115,18 @@ func TestSecretIsWiped(t *testing.T) {
 	r.Close()
 	require.Empty(t, s.Reveal())
 	_, err = r.Secret(t.Context(), v)
-	require.ErrorIs(t, err, secrets.ErrClosed)
+	require.ErrorIs(t, err, secretstore.ErrClosed)
 	_, err = text(t, r, "ref+env://PATH")
-	require.ErrorIs(t, err, secrets.ErrClosed)
+	require.ErrorIs(t, err, secretstore.ErrClosed)
 	r.Close()
 }
 
 func TestAllowedProviders(t *testing.T) {
 	t.Setenv("TEMPER_TEST_VALUE", planted)
-	_, err := text(t, resolver(t, secrets.Options{Providers: []string{"file"}}), "ref+env://TEMPER_TEST_VALUE")
+	_, err := text(t, resolver(t, secretstore.Options{Providers: []string{"file"}}), "ref+env://TEMPER_TEST_VALUE")
 	require.EqualError(t, err, "resolve ref+env://TEMPER_TEST_VALUE: this provider is not allowed here: allowed: file")
-	_, err = text(t, resolver(t, secrets.Options{Providers: []string{}}), "ref+env://TEMPER_TEST_VALUE")
-	require.ErrorIs(t, err, secrets.ErrSetup)
+	_, err = text(t, resolver(t, secretstore.Options{Providers: []string{}}), "ref+env://TEMPER_TEST_VALUE")
+	require.ErrorIs(t, err, secretstore.ErrSetup)
 }
 
 // vaultServer answers as the handler says, and counts reads of secrets.
@@ -153,7 +153,7 @@ func TestFetchedOnce(t *testing.T) {
 	reads := vaultServer(t, func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, `{"data": {"a": "first value", "b": "second value", "pin": 12345678901234567890}}`)
 	})
-	r := resolver(t, secrets.Options{})
+	r := resolver(t, secretstore.Options{})
 	var group sync.WaitGroup
 	for range 8 {
 		for key, want := range map[string]string{"a": "first value", "b": "second value", "pin": "12345678901234567890"} {
@@ -178,7 +178,7 @@ func TestFailureIsNotKept(t *testing.T) {
 		}
 		fmt.Fprint(w, `{"data": {"a": "`+planted+`"}}`)
 	})
-	r := resolver(t, secrets.Options{})
+	r := resolver(t, secretstore.Options{})
 	_, err := text(t, r, "ref+vault://kv/app#/a")
 	require.EqualError(t, err, "resolve ref+vault://kv/app#/a: the server answered 500: internal error of «redacted»: check the server's own log")
 	down = false
@@ -191,15 +191,15 @@ func TestFailureIsNotKept(t *testing.T) {
 // A provider that panics, here on a login without an answer, fails like any other.
 func TestProviderPanics(t *testing.T) {
 	vaultServer(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	_, err := text(t, resolver(t, secrets.Options{}), "ref+vault://kv/app?auth_method=approle&role_id=x#/a")
-	require.ErrorIs(t, err, secrets.ErrFailed)
+	_, err := text(t, resolver(t, secretstore.Options{}), "ref+vault://kv/app?auth_method=approle&role_id=x#/a")
+	require.ErrorIs(t, err, secretstore.ErrFailed)
 	require.ErrorContains(t, err, "the provider broke off")
 
 	// vals panics with the error when AWS' configuration cannot be read.
 	t.Setenv("AWS_CONFIG_FILE", write(t, "[profile broken\n"))
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-	_, err = text(t, resolver(t, secrets.Options{}), "ref+awssecrets://x?region=eu-west-1&profile=absent")
-	require.ErrorIs(t, err, secrets.ErrSetup)
+	_, err = text(t, resolver(t, secretstore.Options{}), "ref+awssecrets://x?region=eu-west-1&profile=absent")
+	require.ErrorIs(t, err, secretstore.ErrSetup)
 }
 
 func TestTimeoutAndCancellation(t *testing.T) {
@@ -209,8 +209,8 @@ func TestTimeoutAndCancellation(t *testing.T) {
 	t.Setenv("VAULT_ADDR", "http://"+silent.Addr().String())
 	t.Setenv("VAULT_TOKEN", planted)
 
-	_, err = text(t, resolver(t, secrets.Options{Timeout: 50 * time.Millisecond}), "ref+vault://kv/app#/a")
-	require.ErrorIs(t, err, secrets.ErrTimeout)
+	_, err = text(t, resolver(t, secretstore.Options{Timeout: 50 * time.Millisecond}), "ref+vault://kv/app#/a")
+	require.ErrorIs(t, err, secretstore.ErrTimeout)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.EqualError(t, err, "resolve ref+vault://kv/app#/a: the store did not answer in time: check that it runs and can be reached from here")
 
@@ -218,7 +218,7 @@ func TestTimeoutAndCancellation(t *testing.T) {
 	time.AfterFunc(20*time.Millisecond, cancel)
 	v, err := secretref.Parse("ref+vault://kv/app#/a")
 	require.NoError(t, err)
-	_, err = resolver(t, secrets.Options{}).Text(ctx, v)
+	_, err = resolver(t, secretstore.Options{}).Text(ctx, v)
 	require.ErrorIs(t, err, context.Canceled)
 }
 
@@ -227,7 +227,7 @@ func TestSurroundings(t *testing.T) {
 	for _, name := range []string{"VAULT_ADDR", "VAULT_AGENT_ADDR", "KUBECONFIG", "AWS_CONFIG_FILE", "GOOGLE_APPLICATION_CREDENTIALS", "GCP_PROJECT"} {
 		t.Setenv(name, "")
 	}
-	r := resolver(t, secrets.Options{})
+	r := resolver(t, secretstore.Options{})
 	for in, want := range map[string]string{
 		"ref+vault://kv/app#/a": "no address of Vault is set: set VAULT_ADDR",
 		"ref+vault://kv/app?address=https://127.0.0.1.example.com#/a": "has 127.0.0.1 in it but is another machine's",
@@ -238,7 +238,7 @@ func TestSurroundings(t *testing.T) {
 		"ref+gcpsecrets://x":                                          "the reference names no project",
 	} {
 		_, err := text(t, r, in)
-		require.ErrorIs(t, err, secrets.ErrSetup, in)
+		require.ErrorIs(t, err, secretstore.ErrSetup, in)
 		require.ErrorContains(t, err, want, in)
 		require.NotContains(t, err.Error(), "hunter22")
 	}
