@@ -5,7 +5,6 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
-	"unicode"
 
 	"github.com/temper-images/temper/client/finding"
 )
@@ -19,8 +18,8 @@ func (r *Result) Table(w io.Writer) error {
 		fmt.Fprintln(t, "PACKAGE\tINSTALLED\tFIXED IN\tTYPE\tVULNERABILITY\tSEVERITY\tEPSS\tKEV\tRISK")
 	}
 	for _, f := range r.Findings {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", Plain(f.Package.Name), Plain(f.Package.Version), fixText(f.Fix),
-			f.Package.Type, Plain(f.ID), f.Severity, epssText(f.EPSS), kevText(f.Exploited), riskText(f.Risk))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", finding.Plain(f.Package.Name), finding.Plain(f.Package.Version), fixText(f.Fix),
+			f.Package.Type, finding.Plain(f.ID), f.Severity, epssText(f.EPSS), kevText(f.Exploited), riskText(f.Risk))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -30,11 +29,11 @@ func (r *Result) Table(w io.Writer) error {
 	}
 	for _, f := range r.Excused {
 		s := f.Statement
-		fmt.Fprintf(&b, "  %s in %s: %s", Plain(f.ID), Plain(f.Package.String()), s.Status)
+		fmt.Fprintf(&b, "  %s in %s: %s", finding.Plain(f.ID), finding.Plain(f.Package.String()), s.Status)
 		if s.Justification != "" {
-			fmt.Fprintf(&b, " (%s)", Plain(s.Justification))
+			fmt.Fprintf(&b, " (%s)", finding.Plain(s.Justification))
 		}
-		fmt.Fprintf(&b, ", %s of %s\n", Plain(s.ID), Plain(s.Document))
+		fmt.Fprintf(&b, ", %s of %s\n", finding.Plain(s.ID), finding.Plain(s.Document))
 	}
 	fmt.Fprintf(&b, "%s in %s\n", r.counts(), plural(r.Packages, "package"))
 	_, err := io.WriteString(w, b.String())
@@ -69,21 +68,10 @@ func plural(n int, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
-// Plain makes a name from an image safe for a terminal: control characters become
-// question marks.
-func Plain(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '?'
-	}, s)
-}
-
 func fixText(f finding.Fix) string {
 	switch {
 	case len(f.Versions) > 0:
-		return Plain(f.Versions[0])
+		return finding.Plain(f.Versions[0])
 	case f.State == finding.FixRefused:
 		return "(won't fix)"
 	}
@@ -104,7 +92,7 @@ func kevText(k *finding.Exploited) string {
 	case k.Added == "":
 		return "yes"
 	}
-	return Plain(k.Added)
+	return finding.Plain(k.Added)
 }
 
 func riskText(risk float64) string {

@@ -45,7 +45,7 @@ func (e *StaleError) Error() string {
 	if e.Err != nil {
 		msg += fmt.Sprintf(", and no newer one could be fetched: %v", e.Err)
 	}
-	return msg + "\n" + advice + "; --db-max-age, or scan.maxAge, moves the limit"
+	return msg + "\n" + advice + "; --db-max-age, or scan.maxage, moves the limit"
 }
 
 func (e *StaleError) Unwrap() error { return e.Err }
