@@ -18,6 +18,7 @@ import (
 	"github.com/temper-images/temper/client/builder"
 	"github.com/temper-images/temper/client/daemon"
 	"github.com/temper-images/temper/client/frontend"
+	"github.com/temper-images/temper/client/redact"
 	"github.com/temper-images/temper/client/signing"
 	"github.com/temper-images/temper/client/telemetry"
 )
@@ -29,6 +30,7 @@ const (
 	exitUsage       = 2
 	exitNoBuilder   = 3
 	exitNoFrontend  = 4
+	exitRefused     = 5
 	exitInterrupted = 130
 )
 
@@ -38,6 +40,7 @@ const exitCodesHelp = `Exit codes:
   2    the command line, the context or the Dockerfile's name is wrong
   3    no builder was found, or the one that was named does not answer
   4    no usable frontend was found
+  5    a gate refused the image
   130  interrupted`
 
 // errInterrupted is why a build ends after Ctrl-C.
@@ -77,8 +80,17 @@ func (f logFormatter) Format(e *logrus.Entry) ([]byte, error) {
 }
 
 // run is the program. It returns the exit code.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	started := false
+	secrets := &redact.Redactor{}
+	secrets.AddEnvironment(os.Environ())
+	stderr, flush := filtered(secrets, stderr)
+	defer func() {
+		if err := flush(); err != nil && code == exitOK {
+			code = exitFailed
+		}
+	}()
+	ctx = withRedactor(ctx, secrets)
 	root := newRoot()
 	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
 	root.SetArgs(args)
@@ -89,9 +101,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return exitOK
 	}
-	var code codeError
-	if errors.As(err, &code) {
-		return int(code)
+	var silent codeError
+	if errors.As(err, &silent) {
+		return int(silent)
 	}
 	for _, s := range errdefs.Sources(err) {
 		if perr := s.Print(stderr); perr != nil {
