@@ -58,6 +58,12 @@ type Request struct {
 
 	// Attest are attestations that BuildKit is to make.
 	Attest []string
+	// Provenance asks for the builder's own provenance in the result. It does not
+	// change the image.
+	Provenance bool
+	// EffectiveConfig asks the frontend for the effective configuration, as
+	// config.EffectiveKey in the result's metadata.
+	EffectiveConfig bool
 
 	// AddHosts, Network, ShmSize (bytes) and Ulimits are for RUN instructions.
 	AddHosts []string

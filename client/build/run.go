@@ -3,6 +3,7 @@ package build
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -41,6 +42,14 @@ type Result struct {
 	Messages []string
 	// Dockerfile is how the user names the Dockerfile.
 	Dockerfile string
+	// Provenance is what the builder itself says of the build, by platform: the
+	// predicate of SLSA provenance with everything in it, also the values of
+	// build arguments. It must not be kept as it is; package provenance takes
+	// the values out. It is empty when the request did not ask for it.
+	Provenance map[string]json.RawMessage
+	// NoProvenance says why there is no Provenance although the request asked for
+	// it. It is a *NoProvenanceError or nil.
+	NoProvenance error
 }
 
 // Digest is the digest of the image's manifest or index, or empty when no output
@@ -98,6 +107,11 @@ func Run(ctx context.Context, b *builder.Builder, r Request) (_ *Result, err err
 		return nil, explain(ctx, b, ex, err)
 	}
 	res.Written = ex.written
+	if r.Provenance && r.Call == nil {
+		if res.Provenance, err = fetchProvenance(ctx, b.Client, so.Ref); err != nil {
+			res.NoProvenance = &NoProvenanceError{Builder: b.Address, Err: err}
+		}
+	}
 	return res, nil
 }
 

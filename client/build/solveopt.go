@@ -19,6 +19,7 @@ import (
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/entitlements"
 	"github.com/temper-images/temper/client/frontend"
+	"github.com/temper-images/temper/frontend/config"
 	"github.com/tonistiigi/go-csvvalue"
 )
 
@@ -37,6 +38,12 @@ func solveOpt(r *Request) (*bkclient.SolveOpt, error) {
 		so.Frontend = frontend.Stock
 	}
 	so.Ref = r.Ref
+	if so.Ref == "" && r.Provenance && r.Call == nil {
+		so.Ref = newRef()
+	}
+	if r.EffectiveConfig {
+		so.FrontendAttrs[config.EffectiveKey] = ""
+	}
 	for _, step := range []func(*Request, *bkclient.SolveOpt) error{
 		addArgs, addPlatforms, addCaching, addAttestations, addRunOptions, addSession,
 	} {
