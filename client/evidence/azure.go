@@ -15,8 +15,6 @@ import (
 	"gocloud.dev/blob/azureblob"
 )
 
-const azureAccess = "give credentials that may read, create and list blobs, in AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, in AZURE_STORAGE_CONNECTION_STRING, a managed identity, or temper.yaml (evidence.account, evidence.secret)"
-
 func openAzure(ctx context.Context, loc location, o Options) (bucket, error) {
 	given, defaults := azureCredentials(o.Credentials)
 	clientOptions := azcore.ClientOptions{
@@ -58,7 +56,7 @@ func openAzure(ctx context.Context, loc location, o Options) (bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cloud{b, azureAccess}, nil
+	return cloud{b}, nil
 }
 
 // azureCredentials are the given credentials, or those of the environment in

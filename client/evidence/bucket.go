@@ -36,19 +36,13 @@ type bucket interface {
 	// list calls yield with each key that begins with prefix, in order, until it
 	// returns an error.
 	list(ctx context.Context, prefix string, yield func(key string) error) error
-	// advice says what access needs.
-	advice() string
 	close() error
 }
 
 // cloud is a bucket of one of gocloud's drivers.
-type cloud struct {
-	bucket *blob.Bucket
-	access string
-}
+type cloud struct{ bucket *blob.Bucket }
 
-func (c cloud) close() error   { return c.bucket.Close() }
-func (c cloud) advice() string { return c.access }
+func (c cloud) close() error { return c.bucket.Close() }
 
 func (c cloud) read(ctx context.Context, key string, limit int64) (_ []byte, err error) {
 	r, err := c.bucket.NewReader(ctx, key, nil)

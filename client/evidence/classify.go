@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -109,6 +110,27 @@ func storeCode(err error) (code string, status int) {
 		return aws.ErrorCode(), 0
 	}
 	return "", 0
+}
+
+// describe is the text of an SDK's error without the request that led to it.
+func describe(err error) string {
+	var azure *azcore.ResponseError
+	if errors.As(err, &azure) {
+		return fmt.Sprintf("status %d %s", azure.StatusCode, azure.ErrorCode)
+	}
+	var aws smithy.APIError
+	if !errors.As(err, &aws) {
+		return err.Error()
+	}
+	text := aws.ErrorCode()
+	if m := aws.ErrorMessage(); m != "" && m != text {
+		text += ": " + m
+	}
+	var response interface{ ServiceRequestID() string }
+	if errors.As(err, &response) && response.ServiceRequestID() != "" {
+		text += " (request " + response.ServiceRequestID() + ")"
+	}
+	return text
 }
 
 func byCode(code string) Reason {

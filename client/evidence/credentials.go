@@ -2,6 +2,17 @@ package evidence
 
 import "strings"
 
+// access says for each scheme what a store is opened with.
+var access = map[string]string{
+	schemeS3: "give an access key that may get, put and list objects, in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, " +
+		"by a profile or a role of the machine, or in temper.yaml (evidence.account, evidence.secret)",
+	schemeGCS: "give credentials that may get, create and list objects, in GOOGLE_APPLICATION_CREDENTIALS, by gcloud auth application-default login, " +
+		"a service account of the machine, or in temper.yaml (evidence.secret, the JSON of a service account's key)",
+	schemeAzure: "give credentials that may read, create and list blobs, in AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, " +
+		"in AZURE_STORAGE_CONNECTION_STRING, by a managed identity, or in temper.yaml (evidence.account, evidence.secret)",
+	schemeFile: "the user who runs temper needs to read and write the folder",
+}
+
 // Credentials open a store. Their values are the secrets themselves: references
 // to secret managers are resolved by the caller. The zero value takes what the
 // environment offers, as the store's own tools do.

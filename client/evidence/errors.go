@@ -1,8 +1,6 @@
 package evidence
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -47,6 +45,8 @@ type Error struct {
 	// Skew is by how much this machine's clock is ahead of the store's. It is
 	// known for reason ClockSkew only, and then not always.
 	Skew time.Duration
+	// Wait is how long the store asks to wait, when that is too long.
+	Wait time.Duration
 	// Advice is what to do.
 	Advice string
 	Err    error
@@ -72,6 +72,9 @@ func (e *Error) Error() string {
 		why = "the store is full or a quota is used up"
 	case Unreachable:
 		why = "the store does not answer"
+		if e.Wait != 0 {
+			why = fmt.Sprintf("the store asks to wait %s", e.Wait)
+		}
 	case Conflict:
 		why = "it exists with other content"
 	case Damaged:
@@ -81,7 +84,7 @@ func (e *Error) Error() string {
 	}
 	text := fmt.Sprintf("evidence store %s: %s: %s", e.Store, what, why)
 	if e.Err != nil {
-		text += ": " + clean(e.Err.Error())
+		text += ": " + clean(describe(e.Err))
 	}
 	if e.Advice != "" {
 		text += "; " + e.Advice
@@ -141,27 +144,3 @@ type credentialsError struct{ err error }
 
 func (e *credentialsError) Error() string { return e.err.Error() }
 func (e *credentialsError) Unwrap() error { return e.err }
-
-// newError makes the error of a failed attempt.
-func newError(store, op, path string, err error, x *exchange) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, errAbsent) || errors.Is(err, errPresent) || errors.Is(err, errTooBig) {
-		return err
-	}
-	var already *Error
-	if errors.As(err, &already) {
-		return err
-	}
-	e := &Error{Store: store, Op: op, Path: path, Err: err}
-	e.Reason, e.Skew = classify(op, err, x)
-	switch e.Reason {
-	case ClockSkew:
-		e.Advice = "set this machine's clock"
-	case NoBucket:
-		e.Advice = "make it, or mend its name, region or endpoint; temper makes no buckets"
-	case Full:
-		e.Advice = "make room and run this again: what is stored already is not sent again"
-	case Unreachable:
-		e.Advice = "run this again: what is stored already is not sent again"
-	}
-	return e
-}

@@ -111,14 +111,11 @@ func Open(ctx context.Context, location string, o Options) (*Store, error) {
 	if o.Transport == nil {
 		o.Transport = http.DefaultTransport
 	}
-	b, err := openBucket(ctx, loc, o)
-	if err != nil {
-		return nil, newError(loc.String(), "open", "", err, nil)
+	objs := &objects{store: loc.String(), access: access[loc.scheme], prefix: loc.prefix, patience: o.Patience, progress: serialised(o.Progress)}
+	if objs.bucket, err = openBucket(ctx, loc, o); err != nil {
+		return nil, objs.failed("open", "", err, nil)
 	}
-	return &Store{
-		objects: &objects{bucket: b, store: loc.String(), prefix: loc.prefix, patience: o.Patience, progress: serialised(o.Progress)},
-		opts:    o,
-	}, nil
+	return &Store{objects: objs, opts: o}, nil
 }
 
 func openBucket(ctx context.Context, loc location, o Options) (bucket, error) {

@@ -32,10 +32,6 @@ var fileNumber atomic.Uint64
 
 func (f folder) close() error { return nil }
 
-func (f folder) advice() string {
-	return "the user who runs temper needs to read and write the folder"
-}
-
 // open opens the folder. The error wraps fs.ErrNotExist when there is none.
 func (f folder) open() (*os.Root, error) { return os.OpenRoot(string(f)) }
 

@@ -13,8 +13,6 @@ import (
 	"google.golang.org/api/option"
 )
 
-const gcsAccess = "give credentials that may get, create and list objects, in GOOGLE_APPLICATION_CREDENTIALS, by gcloud auth application-default login, a service account of the machine, or temper.yaml (evidence.secret, the JSON of a service account's key)"
-
 func openGCS(ctx context.Context, loc location, o Options) (bucket, error) {
 	var transport http.RoundTripper = recorder{o.Transport}
 	domain := loc.query.Get("universe_domain")
@@ -39,7 +37,7 @@ func openGCS(ctx context.Context, loc location, o Options) (bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cloud{b, gcsAccess}, nil
+	return cloud{b}, nil
 }
 
 // googleCredentials are the given ones or, as Google's tools find them, those of

@@ -163,7 +163,8 @@ func (l location) String() string {
 		s += "/" + strings.TrimSuffix(l.prefix, "/")
 	}
 	if len(l.query) > 0 {
-		s += "?" + l.query.Encode()
+		// These need no escapes in a query (RFC 3986, section 3.4).
+		s += "?" + strings.NewReplacer("%3A", ":", "%2F", "/").Replace(l.query.Encode())
 	}
 	return s
 }

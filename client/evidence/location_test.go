@@ -25,7 +25,7 @@ func TestParseLocation(t *testing.T) {
 		{"s3://b", location{scheme: "s3", bucket: "b"}, "s3://b"},
 		{"s3://b/team/app/?region=eu-central-1", location{scheme: "s3", bucket: "b", prefix: "team/app/"}, "s3://b/team/app?region=eu-central-1"},
 		{"s3://b/team?prefix=app/", location{scheme: "s3", bucket: "b", prefix: "team/app/"}, "s3://b/team/app"},
-		{"s3://b?endpoint=https://minio.example.com:9000", location{scheme: "s3", bucket: "b"}, "s3://b?endpoint=https%3A%2F%2Fminio.example.com%3A9000"},
+		{"s3://b?endpoint=https://minio.example.com:9000", location{scheme: "s3", bucket: "b"}, "s3://b?endpoint=https://minio.example.com:9000"},
 		{"gs://b/x", location{scheme: "gs", bucket: "b", prefix: "x/"}, "gs://b/x"},
 		{"azblob://c/x?storage_account=acc", location{scheme: "azblob", bucket: "c", prefix: "x/"}, "azblob://c/x?storage_account=acc"},
 	} {

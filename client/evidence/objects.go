@@ -30,6 +30,7 @@ const otherSize = 64 << 10
 type objects struct {
 	bucket   bucket
 	store    string
+	access   string
 	prefix   string
 	patience time.Duration
 	progress func(Event)
@@ -73,13 +74,10 @@ func (o *objects) try(ctx context.Context, op, path string, size int64, attempt 
 		if actx.Err() != nil {
 			err = fmt.Errorf("no answer within %s: %w", limit, context.DeadlineExceeded)
 		}
-		last = newError(o.store, op, path, err, x)
+		last = o.failed(op, path, err, x)
 		var e *Error
 		if !errors.As(last, &e) {
 			return struct{}{}, backoff.Permanent(last)
-		}
-		if e.Reason == Denied && e.Advice == "" {
-			e.Advice = o.bucket.advice()
 		}
 		switch {
 		case e.Reason == Unreachable && !isHopeless(err):
@@ -90,6 +88,10 @@ func (o *objects) try(ctx context.Context, op, path string, size int64, attempt 
 			return struct{}{}, backoff.Permanent(last)
 		}
 		if _, wait, _ := x.snapshot(); wait > 0 {
+			if wait > o.patience {
+				e.Wait = wait
+				return struct{}{}, backoff.Permanent(last)
+			}
 			return struct{}{}, errors.Join(&backoff.RetryAfterError{Duration: wait}, last)
 		}
 		return struct{}{}, last
@@ -103,6 +105,32 @@ func (o *objects) try(ctx context.Context, op, path string, size int64, attempt 
 		return fmt.Errorf("evidence store %s: %s %s: %w", o.store, op, path, cause)
 	}
 	return last
+}
+
+// failed makes the error of a failed attempt.
+func (o *objects) failed(op, path string, err error, x *exchange) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, errAbsent) || errors.Is(err, errPresent) || errors.Is(err, errTooBig) {
+		return err
+	}
+	var already *Error
+	if errors.As(err, &already) {
+		return err
+	}
+	e := &Error{Store: o.store, Op: op, Path: path, Err: err}
+	e.Reason, e.Skew = classify(op, err, x)
+	switch e.Reason {
+	case Denied:
+		e.Advice = o.access
+	case ClockSkew:
+		e.Advice = "set this machine's clock"
+	case NoBucket:
+		e.Advice = "make it, or mend its name, region or endpoint; temper makes no buckets"
+	case Full:
+		e.Advice = "make room and run this again: what is stored already is not sent again"
+	case Unreachable:
+		e.Advice = "run this again: what is stored already is not sent again"
+	}
+	return e
 }
 
 func (o *objects) read(ctx context.Context, path string, limit int64) (data []byte, err error) {

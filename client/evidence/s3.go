@@ -8,13 +8,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awscreds "github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
 	"gocloud.dev/blob/s3blob"
 )
 
-const (
-	s3Access      = "give an access key that may get, put and list objects, in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, a role of the machine, or temper.yaml (evidence.account, evidence.secret)"
-	defaultRegion = "us-east-1"
-)
+// defaultRegion is what stores call themselves that have no regions.
+const defaultRegion = "us-east-1"
 
 func openS3(ctx context.Context, loc location, o Options) (bucket, error) {
 	query := url.Values{}
@@ -41,6 +40,7 @@ func openS3(ctx context.Context, loc location, o Options) (bucket, error) {
 	options.HTTPClient = &http.Client{Transport: recorder{o.Transport}}
 	options.Retryer = aws.NopRetryer{}
 	options.RetryMaxAttempts = 0
+	options.Logger = logging.Nop{}
 	if options.Region == "" {
 		options.Region = defaultRegion
 	}
@@ -51,5 +51,5 @@ func openS3(ctx context.Context, loc location, o Options) (bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cloud{b, s3Access}, nil
+	return cloud{b}, nil
 }
