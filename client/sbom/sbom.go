@@ -175,10 +175,10 @@ func Artifacts(s *sbom.SBOM, f Facts, o Options) ([]artifact.Artifact, error) {
 	return out, nil
 }
 
-// arch is the architecture as it stands in file names: "amd64", "arm-v7".
+// arch is the platform as it stands in file names, without Linux: "amd64",
+// "arm-v7", "windows-amd64".
 func (s Subject) arch() string {
-	_, arch, _ := strings.Cut(s.Platform, "/")
-	return strings.ReplaceAll(arch, "/", "-")
+	return strings.ReplaceAll(strings.TrimPrefix(s.Platform, "linux/"), "/", "-")
 }
 
 // repository is the source's address without a secret, or empty.

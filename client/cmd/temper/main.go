@@ -154,6 +154,7 @@ func newRoot() *cobra.Command {
 	records.AddFlags(cmd.PersistentFlags())
 	cmd.AddCommand(newBuild(&flags, &records), newDoctor(&flags), newVersion(), newDaemon())
 	cmd.AddCommand(newSign(), newVerifyBlob(), newKey())
+	cmd.AddCommand(newSBOM(&records))
 	return cmd
 }
 
