@@ -21,6 +21,9 @@ const (
 	schemeFile       = "file://"
 )
 
+// KeyName is a key's reference fit to be shown: without a PIN.
+func KeyName(ref string) string { return printable(ref) }
+
 // printable is a reference without what may be secret in it: a PKCS#11 URI's PIN.
 func printable(ref string) string {
 	if !strings.HasPrefix(ref, schemePKCS11) {
