@@ -19,6 +19,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // maxSize bounds the recorded spans of one build, in bytes of JSON. A build with a
@@ -30,8 +31,12 @@ const maxSize = 64 << 20
 var ErrNone = errors.New("the builder has recorded no spans of the build")
 
 // Fetch returns the spans of the build with that reference
-// (build.Request.Ref), which has ended. The builder ends its record at that.
+// (build.Request.Ref), which has ended. The builder ends its record at that. Asking
+// for them leaves no spans.
 func Fetch(ctx context.Context, c *bkclient.Client, ref string) ([]sdktrace.ReadOnlySpan, error) {
+	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, sc.WithTraceFlags(sc.TraceFlags().WithSampled(false)))
+	}
 	spans, err := fetch(ctx, c, ref)
 	if err != nil {
 		return nil, fmt.Errorf("fetch the builder's trace of build %s: %w", ref, err)

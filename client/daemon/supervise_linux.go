@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -144,7 +146,10 @@ func (p *plan) command(ctx context.Context, log io.Writer) *exec.Cmd {
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = attr
-	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+p.RuntimeDir)
+	// The client fetches the daemon's spans and exports them with its own; a daemon
+	// that did so too would export them twice.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "OTEL_") })
+	cmd.Env = append(cmd.Env, "XDG_RUNTIME_DIR="+p.RuntimeDir)
 	return cmd
 }
 

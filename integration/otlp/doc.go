@@ -1,0 +1,3 @@
+// Package otlp tests what temper tells of its work with a real OpenTelemetry
+// collector and a real buildkitd.
+package otlp
