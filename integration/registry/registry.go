@@ -14,6 +14,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"golang.org/x/crypto/bcrypt"
 )
 
 // startLimit is how long the registry may take until it listens.
@@ -34,13 +36,31 @@ type Registry struct {
 // Start runs a registry that keeps its content in the directory storage, which
 // may hold some already. ctx bounds the start only: call Stop to end it.
 func Start(ctx context.Context, storage string) (*Registry, error) {
+	return StartWithUsers(ctx, storage, nil)
+}
+
+// StartWithUsers runs a registry as Start does, which only users with these
+// passwords may use. Without users everybody may.
+func StartWithUsers(ctx context.Context, storage string, users map[string]string) (*Registry, error) {
 	conf, err := os.MkdirTemp("", "temper-registry-")
 	if err != nil {
 		return nil, fmt.Errorf("start docker-registry: %w", err)
 	}
-	defer os.RemoveAll(conf)
+	// The registry reads its configuration once, but a password file each time.
+	remove := func() { os.RemoveAll(conf) }
+	if len(users) == 0 {
+		defer remove()
+		remove = func() {}
+	}
 	file := filepath.Join(conf, "config.yml")
 	yaml := fmt.Sprintf("version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: %q\nhttp:\n  addr: 127.0.0.1:0\n", storage)
+	if len(users) > 0 {
+		passwords := filepath.Join(conf, "htpasswd")
+		if err := writePasswords(passwords, users); err != nil {
+			return nil, fmt.Errorf("start docker-registry: %w", err)
+		}
+		yaml += fmt.Sprintf("auth:\n  htpasswd:\n    realm: test\n    path: %q\n", passwords)
+	}
 	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 		return nil, fmt.Errorf("start docker-registry: %w", err)
 	}
@@ -60,6 +80,7 @@ func Start(ctx context.Context, storage string) (*Registry, error) {
 		err := cmd.Start()
 		started <- err
 		if err != nil {
+			remove()
 			return
 		}
 		sc := bufio.NewScanner(stderr)
@@ -73,6 +94,7 @@ func Start(ctx context.Context, storage string) (*Registry, error) {
 		}
 		_, _ = io.Copy(io.Discard, stderr)
 		_ = cmd.Wait() // Stop signals it, so its status says nothing
+		remove()
 		close(r.done)
 	}()
 	if err := <-started; err != nil {
@@ -89,6 +111,19 @@ func Start(ctx context.Context, storage string) (*Registry, error) {
 	case <-time.After(startLimit):
 		return nil, errors.Join(fmt.Errorf("start docker-registry: it did not listen within %s", startLimit), r.Stop())
 	}
+}
+
+// writePasswords writes a password file as Apache's htpasswd does with bcrypt.
+func writePasswords(file string, users map[string]string) error {
+	var lines []byte
+	for user, password := range users {
+		hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+		if err != nil {
+			return err
+		}
+		lines = fmt.Appendf(lines, "%s:%s\n", user, hash)
+	}
+	return os.WriteFile(file, lines, 0o600)
 }
 
 // Stop ends the registry; its storage stays.
