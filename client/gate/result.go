@@ -155,6 +155,17 @@ func (d Decision) line() string {
 	return finding.Plain(fmt.Sprintf("%s in %s %s, %s: %s", names, f.Package.Name, f.Package.Version, fix, d.Reason))
 }
 
+// Verdict is "pass", "warn" or "fail".
+func (r *Result) Verdict() string {
+	switch {
+	case !r.Passed:
+		return "fail"
+	case r.Counts.Counts > 0:
+		return "warn"
+	}
+	return "pass"
+}
+
 // Summary writes in a few lines what was decided, for people who let the image pass.
 func (r *Result) Summary() string {
 	var b strings.Builder

@@ -94,7 +94,7 @@ func (r *Result) sarif() ([]byte, error) {
 // predicate wraps Grype's document as Cosign's specification has it.
 func (r *Result) predicate(grypeJSON []byte) ([]byte, error) {
 	type object = map[string]any
-	at := r.time.UTC().Format(time.RFC3339)
+	at := r.time.Format(time.RFC3339)
 	dt, err := json.Marshal(object{
 		"invocation": object{"parameters": nil, "uri": "", "event_id": "", "builder.id": ""},
 		"scanner": object{

@@ -30,7 +30,8 @@ type Options struct {
 	// Image is what those statements know the image by.
 	Image vex.Image
 	// Time is when the documents say that the scan took place. It is to come from
-	// the image, so that equal images give equal documents.
+	// the image, so that equal images give equal documents. A time before the
+	// database was built becomes that time.
 	Time time.Time
 }
 
@@ -92,8 +93,11 @@ func (e *InputError) Error() string { return fmt.Sprintf("SBOM %s: %v", e.Name, 
 func (e *InputError) Unwrap() error { return e.Err }
 
 func find(ctx context.Context, s *sbom.SBOM, packages []pkg.Package, about pkg.Context, db *vulndb.Database, o Options) (*Result, error) {
+	if o.Time.Before(db.Built) {
+		o.Time = db.Built
+	}
 	r := &Result{
-		Packages: len(packages), sbom: s, time: o.Time,
+		Packages: len(packages), sbom: s, time: o.Time.UTC(),
 		Database: Database{Built: db.Built, Schema: db.Schema, Archive: db.Archive},
 	}
 	if err := r.coverage(db, packages, about); err != nil {
@@ -136,9 +140,7 @@ func (r *Result) describe(packages []pkg.Package, about pkg.Context, matches mat
 	if err != nil {
 		return fmt.Errorf("describe what was found: %w", err)
 	}
-	if !o.Time.IsZero() {
-		r.document.Descriptor.Timestamp = o.Time.UTC().Format(time.RFC3339)
-	}
+	r.document.Descriptor.Timestamp = r.time.Format(time.RFC3339)
 	r.document.Matches = inOrder(r.document.Matches)
 	kept := make([]models.Match, 0, len(r.document.Matches))
 	for _, m := range r.document.Matches {

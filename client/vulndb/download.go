@@ -264,7 +264,7 @@ func (g getter) fill(ctx context.Context, f *os.File, u *url.URL) (bool, error) 
 	}
 	w := &progressWriter{w: f, done: offset, total: total, report: func(done int64) {
 		silent.Reset(stall)
-		g.Progress(Progress{"downloading", done, total})
+		g.Progress(Progress{Downloading, done, total})
 	}}
 	n, err := io.Copy(w, io.LimitReader(resp.Body, g.MaxArchive-offset+1))
 	var write *os.PathError

@@ -128,7 +128,7 @@ func (s store) receive(ctx context.Context, rel *release, dir string) (err error
 // description.
 func (s store) prepare(ctx context.Context, rel *release, dir string) (*installed, error) {
 	i := &installed{dir: dir, Source: s.source(), Archive: rel.digest.String()}
-	s.Progress(Progress{Step: "indexing"})
+	s.Progress(Progress{Step: Indexing})
 	done := make(chan error, 1)
 	// The library cannot be interrupted. When the process is, the lock goes with
 	// it, and whoever fetches next removes what is left.

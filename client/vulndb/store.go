@@ -180,7 +180,7 @@ func (s store) lock(ctx context.Context) (*flock.Flock, error) {
 	l := flock.New(filepath.Join(s.Dir, "lock"))
 	ok, err := l.TryLock()
 	if err == nil && !ok {
-		s.Progress(Progress{Step: "waiting"})
+		s.Progress(Progress{Step: Waiting})
 		_, err = l.TryLockContext(ctx, lockRetry)
 	}
 	if err != nil {

@@ -30,7 +30,7 @@ const (
 // names.
 func unpack(ctx context.Context, o Options, rd io.Reader, size int64, sum digest.Digest, dir string) error {
 	verifier := sum.Verifier()
-	seen := &progressWriter{w: verifier, total: size, report: func(done int64) { o.Progress(Progress{"unpacking", done, size}) }}
+	seen := &progressWriter{w: verifier, total: size, report: func(done int64) { o.Progress(Progress{Unpacking, done, size}) }}
 	tee := io.TeeReader(contextReader{ctx, rd}, seen)
 	err := extract(bufio.NewReaderSize(tee, 1<<16), filepath.Join(dir, v6.VulnerabilityDBFileName), o.MaxDatabase)
 	if err != nil {

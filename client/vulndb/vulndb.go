@@ -91,9 +91,16 @@ type Options struct {
 	firstDelay time.Duration
 }
 
+// The values of Progress.Step.
+const (
+	Waiting     = "waiting for another process"
+	Downloading = "downloading"
+	Unpacking   = "unpacking"
+	Indexing    = "indexing"
+)
+
 // Progress is how far a step is.
 type Progress struct {
-	// Step is "waiting", "downloading", "unpacking" or "indexing".
 	Step string
 	// Done and Total are bytes. Total is zero while it is not known.
 	Done, Total int64

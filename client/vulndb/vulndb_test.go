@@ -410,7 +410,7 @@ func TestWaitsForOthers(t *testing.T) {
 	defer held.Close()
 	waiting := make(chan struct{}, 1)
 	o.Progress = func(p Progress) {
-		if p.Step == "waiting" {
+		if p.Step == Waiting {
 			waiting <- struct{}{}
 		}
 	}

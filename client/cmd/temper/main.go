@@ -18,8 +18,11 @@ import (
 	"github.com/temper-images/temper/client/builder"
 	"github.com/temper-images/temper/client/daemon"
 	"github.com/temper-images/temper/client/frontend"
+	"github.com/temper-images/temper/client/gate"
 	"github.com/temper-images/temper/client/redact"
+	"github.com/temper-images/temper/client/scan"
 	"github.com/temper-images/temper/client/signing"
+	"github.com/temper-images/temper/client/subject"
 	"github.com/temper-images/temper/client/telemetry"
 )
 
@@ -125,16 +128,21 @@ func exitCode(ctx context.Context, err error) int {
 		noFrontend  *frontend.MissingError
 		badFrontend *frontend.InvalidError
 		settings    *signing.ConfigurationError
+		noSubject   *subject.InputError
+		noSBOM      *scan.InputError
+		refused     *gate.RefusedError
 	)
 	switch {
 	case errors.Is(context.Cause(ctx), errInterrupted):
 		return exitInterrupted
-	case errors.As(err, &input), errors.As(err, &settings):
+	case errors.As(err, &input), errors.As(err, &settings), errors.As(err, &noSubject), errors.As(err, &noSBOM):
 		return exitUsage
 	case errors.As(err, &unreachable), errors.As(err, &notFound):
 		return exitNoBuilder
 	case errors.As(err, &noFrontend), errors.As(err, &badFrontend):
 		return exitNoFrontend
+	case errors.As(err, &refused):
+		return exitRefused
 	}
 	return exitFailed
 }
@@ -154,7 +162,8 @@ func newRoot() *cobra.Command {
 	records.AddFlags(cmd.PersistentFlags())
 	cmd.AddCommand(newBuild(&flags, &records), newDoctor(&flags), newVersion(), newDaemon())
 	cmd.AddCommand(newSign(), newVerifyBlob(), newKey())
-	cmd.AddCommand(newSBOM(&records))
+	cmd.AddCommand(newSBOM(&records), newScan(&records), newDB(&records))
+	cmd.AddCommand(newStore(&records), newEvidence())
 	return cmd
 }
 

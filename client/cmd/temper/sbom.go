@@ -122,7 +122,7 @@ func (s *sbomCommand) documents(ctx context.Context, steps *stage.Runner, img *s
 		return nil, err
 	}
 	about := []slog.Attr{slog.String("image", img.Digest.String()), slog.String("platform", img.Platform)}
-	found, err := s.catalogue(ctx, steps, img, about)
+	found, err := catalogueImage(ctx, steps, img, about)
 	if err != nil {
 		return nil, err
 	}
@@ -140,8 +140,8 @@ func (s *sbomCommand) documents(ctx context.Context, steps *stage.Runner, img *s
 	return out, err
 }
 
-// catalogue finds out what the image is made of.
-func (s *sbomCommand) catalogue(ctx context.Context, steps *stage.Runner, img *subject.Image, about []slog.Attr) (out *syftsbom.SBOM, err error) {
+// catalogueImage finds out what an image is made of.
+func catalogueImage(ctx context.Context, steps *stage.Runner, img *subject.Image, about []slog.Attr) (out *syftsbom.SBOM, err error) {
 	err = steps.Run(ctx, "["+img.Platform+"] catalogue", stage.Catalogue, func(ctx context.Context, step *stage.Step) (err error) {
 		var size int64
 		fsys, err := imagefs.Open(ctx, img.Image, imagefs.Options{Progress: func(done, total int64) {
