@@ -20,9 +20,9 @@ import (
 const DefaultFolder = "temper-evidence"
 
 // Limits on what is read from a store, in bytes and counts. A document above
-// maxDocument is not stored either.
+// MaxDocument is not stored either.
 const (
-	maxDocument = 256 << 20
+	MaxDocument = 256 << 20
 	maxRecord   = 8 << 20
 	maxKeys     = 100_000
 )

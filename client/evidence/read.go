@@ -16,14 +16,14 @@ import (
 // Index is what the store has about one image.
 type Index struct {
 	// Image is the image, as it was described last.
-	Image Image
+	Image Image `json:"image"`
 	// References are all names that it was stored under, sorted.
-	References []string
+	References []string `json:"references"`
 	// Documents are all documents, in the order of their storing. When several
 	// have one name, the last is the current one.
-	Documents []Entry
+	Documents []Entry `json:"documents"`
 	// Records are the paths of the documents of the index.
-	Records []string
+	Records []string `json:"records"`
 }
 
 // Current are the current documents, sorted by name.
@@ -125,7 +125,7 @@ func (s *Store) Index(ctx context.Context, d digest.Digest) (*Index, error) {
 
 // merge puts the records together that can be trusted.
 func merge(records []readRecord) *Index {
-	i := &Index{}
+	i := &Index{References: []string{}}
 	for _, r := range records {
 		i.Records = append(i.Records, r.path)
 		if r.err != nil {

@@ -19,8 +19,8 @@ const (
 	TypeRef    = "application/vnd.temper.evidence.ref.v1+json"
 )
 
-// maxDocuments bounds how many documents one record names.
-const maxDocuments = 10_000
+// MaxDocuments bounds how many documents one record names.
+const MaxDocuments = 10_000
 
 // Image is the image that documents are about.
 type Image struct {
@@ -155,8 +155,8 @@ func parseRecord(data []byte, d digest.Digest) (*record, error) {
 	if err := r.Image.validate(); err != nil {
 		return nil, err
 	}
-	if len(r.Documents) > maxDocuments {
-		return nil, fmt.Errorf("it names more than %d documents", maxDocuments)
+	if len(r.Documents) > MaxDocuments {
+		return nil, fmt.Errorf("it names more than %d documents", MaxDocuments)
 	}
 	for _, e := range r.Documents {
 		if err := e.validate(d); err != nil {
@@ -183,7 +183,7 @@ func (e Entry) validate(d digest.Digest) error {
 		if err := checkDigest(o.Digest); err != nil {
 			return err
 		}
-		if o.Size < 0 || o.Size > maxDocument {
+		if o.Size < 0 || o.Size > MaxDocument {
 			return fmt.Errorf("%s has a size of %d bytes", o.Path, o.Size)
 		}
 	}

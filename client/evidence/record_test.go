@@ -51,7 +51,7 @@ func TestParseRecordRefuses(t *testing.T) {
 		"digest":        {func(r *record) { r.Documents[0].Digest = "sha256:zz" }, "digest"},
 		"other digest":  {func(r *record) { r.Documents[0].Digest = digest.SHA512.FromString("") }, "only sha256"},
 		"signature":     {func(r *record) { r.Documents[0].Signature = &Object{Path: "x"} }, "has not the form"},
-		"many":          {func(r *record) { r.Documents = make([]Entry, maxDocuments+1) }, "more than"},
+		"many":          {func(r *record) { r.Documents = make([]Entry, MaxDocuments+1) }, "more than"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := valid()

@@ -71,7 +71,7 @@ func (s *Store) Verify(ctx context.Context, d digest.Digest, o VerifyOptions) (*
 	}
 	index := merge(records)
 	v := &verifier{store: s, opts: o, index: index}
-	v.result.Image = index.Image
+	v.result = Verification{Image: index.Image, Problems: []Problem{}, Notes: []Problem{}}
 	v.result.Image.Digest = d
 	v.records(records)
 	g, gctx := errgroup.WithContext(ctx)

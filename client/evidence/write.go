@@ -58,8 +58,8 @@ func pair(img Image, list []artifact.Artifact) ([]document, error) {
 		if a.Platform != "" && a.Platform != img.Platform {
 			return nil, fmt.Errorf("document %s is about %s, not %s", a.Name, a.Platform, img.Platform)
 		}
-		if len(a.Data) > maxDocument {
-			return nil, fmt.Errorf("document %s is larger than %d bytes", a.Name, maxDocument)
+		if len(a.Data) > MaxDocument {
+			return nil, fmt.Errorf("document %s is larger than %d bytes", a.Name, MaxDocument)
 		}
 		byName[a.Name] = a
 	}

@@ -164,6 +164,7 @@ func newRoot() *cobra.Command {
 	cmd.AddCommand(newSign(), newVerifyBlob(), newKey())
 	cmd.AddCommand(newSBOM(&records), newScan(&records), newDB(&records))
 	cmd.AddCommand(newStore(&records), newEvidence())
+	cmd.AddCommand(newAttest(&records))
 	return cmd
 }
 
