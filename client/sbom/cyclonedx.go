@@ -45,8 +45,6 @@ const (
 	propertyRemoved      = "temper:hardening:removedPackage"
 	propertyFilesKept    = "temper:hardening:filesKept" // a fraction between 0 and 1
 	propertyPatchedFrom  = "temper:patch:from"
-	advisoryAddress      = "https://www.cve.org/CVERecord?id="
-	advisorySource       = "CVE"
 	lifecycleAfterBuild  = "post-build"
 	buildFormulaIdentity = "temper:build"
 )
@@ -103,7 +101,7 @@ func describeImage(m *cyclonedx.Metadata, s *sbom.SBOM, f Facts, c *changes) {
 	}
 	img := m.Component
 	img.Hashes = hashes(f.Subject.Digest)
-	img.PackageURL = imagePURL(cmp.Or(f.Subject.Reference, f.Subject.Name), f.Subject.Digest, f.Subject.Platform)
+	img.PackageURL = imagePURL(f.Subject.Reference, f.Subject.Name, f.Subject.Digest, f.Subject.Platform)
 	if f.Supplier != "" {
 		m.Supplier = &cyclonedx.OrganizationalEntity{Name: f.Supplier}
 		img.Supplier = m.Supplier
@@ -112,7 +110,7 @@ func describeImage(m *cyclonedx.Metadata, s *sbom.SBOM, f Facts, c *changes) {
 	if f.Base != nil && f.Base.Reference != "" {
 		pedigree.Ancestors = &[]cyclonedx.Component{{
 			Type: cyclonedx.ComponentTypeContainer, Name: f.Base.Reference, Version: string(f.Base.Digest),
-			Hashes: hashes(f.Base.Digest), PackageURL: imagePURL(f.Base.Reference, f.Base.Digest, f.Subject.Platform),
+			Hashes: hashes(f.Base.Digest), PackageURL: imagePURL(f.Base.Reference, "", f.Base.Digest, f.Subject.Platform),
 		}}
 	}
 	if repo := f.Source.repository(); repo != "" {
@@ -186,18 +184,29 @@ func describePackages(bom *cyclonedx.BOM, s *sbom.SBOM, c *changes) {
 
 func patches(p Patch) *[]cyclonedx.Patch {
 	var resolves []cyclonedx.Issue
-	for _, cve := range p.CVEs {
-		resolves = append(resolves, cyclonedx.Issue{
-			Type: cyclonedx.IssueTypeSecurity, ID: cve, Name: cve,
-			Source:     &cyclonedx.Source{Name: advisorySource, URL: advisoryAddress + cve},
-			References: &[]string{advisoryAddress + cve},
-		})
+	for _, id := range p.CVEs {
+		issue := cyclonedx.Issue{Type: cyclonedx.IssueTypeSecurity, ID: id, Name: id}
+		if at := advisory(id); at != "" {
+			issue.References = &[]string{at}
+		}
+		resolves = append(resolves, issue)
 	}
 	out := cyclonedx.Patch{Type: cyclonedx.PatchTypeBackport}
 	if len(resolves) > 0 {
 		out.Resolves = &resolves
 	}
 	return &[]cyclonedx.Patch{out}
+}
+
+// advisory is where a vulnerability is described, or empty.
+func advisory(id string) string {
+	switch {
+	case strings.HasPrefix(id, "CVE-"):
+		return "https://www.cve.org/CVERecord?id=" + id
+	case strings.HasPrefix(id, "GHSA-"):
+		return "https://github.com/advisories/" + id
+	}
+	return ""
 }
 
 // kept is the fraction of a package's files that is still there.

@@ -15,23 +15,25 @@ import (
 	"github.com/temper-images/temper/hardening/spec"
 )
 
-// imagePURL is the package URL of an image (purl-spec, types/oci-definition).
-// Without a digest there is none.
-func imagePURL(ref string, dgst digest.Digest, platform string) string {
-	if dgst == "" || ref == "" {
+// imagePURL is the package URL of an image (purl-spec, types/oci-definition) with
+// a reference, or with a name only. Without a digest there is none.
+func imagePURL(ref, name string, dgst digest.Digest, platform string) string {
+	if dgst == "" || ref == "" && name == "" {
 		return ""
 	}
 	q := packageurl.Qualifiers{}
 	if _, arch, ok := strings.Cut(platform, "/"); ok {
 		q = append(q, packageurl.Qualifier{Key: "arch", Value: strings.ReplaceAll(arch, "/", "")})
 	}
-	name := path.Base(ref)
 	if named, err := reference.ParseNormalizedNamed(ref); err == nil {
 		name = path.Base(reference.Path(named))
 		q = append(q, packageurl.Qualifier{Key: "repository_url", Value: reference.TrimNamed(named).Name()})
 		if tagged, ok := named.(reference.Tagged); ok {
 			q = append(q, packageurl.Qualifier{Key: "tag", Value: tagged.Tag()})
 		}
+	}
+	if name == "" {
+		name = ref
 	}
 	return packageurl.NewPackageURL("oci", "", strings.ToLower(name), string(dgst), q, "").String()
 }

@@ -68,9 +68,14 @@ func encodeSPDX3(buf *bytes.Buffer, doc *spdx.Document) error {
 	if err := convert.Document(doc, out); err != nil {
 		return err
 	}
+	info := out.CreationInfo
 	// SPDX 3.0 wants an agent; tools are none, other than in 2.3.
-	if info := out.CreationInfo; len(info.GetCreatedBy()) == 0 {
+	if len(info.GetCreatedBy()) == 0 {
 		info.SetCreatedBy(v3_0.AgentList{&v3_0.SoftwareAgent{Name: "temper", CreationInfo: info}})
+	}
+	// The conversion gives annotations an incomplete one.
+	for _, e := range out.Elements {
+		e.SetCreationInfo(info)
 	}
 	var raw bytes.Buffer
 	if err := out.Write(&raw); err != nil {
@@ -119,7 +124,7 @@ func (e *spdxEnricher) image() {
 		return
 	}
 	f := e.facts
-	if purl := imagePURL(cmp.Or(f.Subject.Reference, f.Subject.Name), f.Subject.Digest, f.Subject.Platform); purl != "" {
+	if purl := imagePURL(f.Subject.Reference, f.Subject.Name, f.Subject.Digest, f.Subject.Platform); purl != "" {
 		e.root.PackageExternalReferences = []*spdx.PackageExternalReference{purlReference(purl)}
 	}
 	if f.Supplier != "" {
@@ -129,7 +134,7 @@ func (e *spdxEnricher) image() {
 		e.root.PackageSourceInfo = strings.TrimSuffix("built from "+repo+" "+commitComment(f.Source.Commit), " ")
 	}
 	if f.Base != nil && f.Base.Reference != "" {
-		base := e.other("Base", Dependency{Name: f.Base.Reference, Version: string(f.Base.Digest), Digest: f.Base.Digest, PURL: imagePURL(f.Base.Reference, f.Base.Digest, f.Subject.Platform)})
+		base := e.other("Base", Dependency{Name: f.Base.Reference, Version: string(f.Base.Digest), Digest: f.Base.Digest, PURL: imagePURL(f.Base.Reference, "", f.Base.Digest, f.Subject.Platform)})
 		base.PrimaryPackagePurpose = "CONTAINER"
 		e.relate(e.root.PackageSPDXIdentifier, common.TypeRelationshipDescendantOf, base.PackageSPDXIdentifier)
 	}
@@ -156,10 +161,12 @@ func (e *spdxEnricher) packages(s *sbom.SBOM) {
 				text += ", mending " + strings.Join(patch.CVEs, ", ")
 			}
 			e.annotate(out, text)
-			for _, cve := range patch.CVEs {
-				out.PackageExternalReferences = append(out.PackageExternalReferences, &spdx.PackageExternalReference{
-					Category: common.CategorySecurity, RefType: common.TypeSecurityFix, Locator: advisoryAddress + cve,
-				})
+			for _, id := range patch.CVEs {
+				if at := advisory(id); at != "" {
+					out.PackageExternalReferences = append(out.PackageExternalReferences, &spdx.PackageExternalReference{
+						Category: common.CategorySecurity, RefType: common.TypeSecurityFix, Locator: at,
+					})
+				}
 			}
 		}
 	}
