@@ -99,14 +99,12 @@ func (r *Redactor) any(v slog.Value) slog.Value {
 		return v
 	}
 	s := fmt.Sprintf("%+v", v.Any())
-	found := r.Contains(s) || r.Contains(v.String())
-	if !found {
-		if dt, err := json.Marshal(v.Any()); err == nil {
-			found = r.Contains(string(dt))
-		}
-	}
-	if found {
+	if r.Contains(s) || r.Contains(v.String()) {
 		return slog.StringValue(r.String(s))
+	}
+	// Printed, a json.RawMessage is a list of numbers.
+	if dt, err := json.Marshal(v.Any()); err == nil && r.Contains(string(dt)) {
+		return slog.StringValue(r.String(string(dt)))
 	}
 	return v
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/url"
 	"os"
 	"slices"
@@ -17,6 +18,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/temper-images/temper/client/redact"
 )
 
 // Format is how records are written to standard error.
@@ -70,9 +73,10 @@ type Options struct {
 	// platform says of the run, by the names of the semantic conventions.
 	Resource map[string]string
 
-	// Redact takes secrets out of a text. All that goes out passes it: records,
-	// attributes and names of spans, warnings. Nil means that there are none.
-	Redact func(string) string
+	// Redact knows the secrets. All that goes out passes it: records, names and
+	// attributes of spans, warnings. It learns the values of headers. Nil means
+	// that there are no secrets.
+	Redact *redact.Redactor
 	// Warn receives the one line that says why telemetry was lost. It is called
 	// at most once. Nil means that nobody is told.
 	Warn func(string)
@@ -121,9 +125,7 @@ func (o *Options) complete() error {
 	if o.Out == nil {
 		o.Out = os.Stderr
 	}
-	if o.Redact == nil {
-		o.Redact = func(s string) string { return s }
-	}
+	o.learnHeaders()
 	if o.Warn == nil {
 		o.Warn = func(string) {}
 	}
@@ -149,13 +151,37 @@ func (o *Options) complete() error {
 	if o.Endpoint != "" {
 		u, err := url.Parse(o.Endpoint)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return &OptionError{"OTLP endpoint", o.Redact(o.Endpoint), fmt.Errorf("it must be a URL with http:// or https:// and a host")}
+			return &OptionError{"OTLP endpoint", o.Redact.String(o.Endpoint), fmt.Errorf("it must be a URL with http:// or https:// and a host")}
 		}
 	}
 	if (o.Cert == "") != (o.Key == "") {
 		return &OptionError{Option: "OTLP client certificate", Err: fmt.Errorf("certificate and key go together")}
 	}
 	return nil
+}
+
+// learnHeaders makes the values of headers known as secrets, those of the
+// environment too. Of "Bearer TOKEN", the token is one by itself.
+func (o *Options) learnHeaders() {
+	if o.Redact == nil {
+		return
+	}
+	values := slices.Collect(maps.Values(o.Headers))
+	for _, infix := range []string{"", "LOGS_", "TRACES_", "METRICS_"} {
+		for pair := range strings.SplitSeq(o.Getenv("OTEL_EXPORTER_OTLP_"+infix+"HEADERS"), ",") {
+			_, value, _ := strings.Cut(pair, "=")
+			values = append(values, value)
+			if plain, err := url.PathUnescape(value); err == nil {
+				values = append(values, plain)
+			}
+		}
+	}
+	for _, v := range values {
+		o.Redact.Add([]byte(v))
+		if _, token, ok := strings.Cut(v, " "); ok {
+			o.Redact.Add([]byte(token))
+		}
+	}
 }
 
 type formatValue Format

@@ -58,8 +58,7 @@ func Start(ctx context.Context, o Options) (*Telemetry, error) {
 	}
 	t := &Telemetry{opts: o, Tracer: tracenoop.NewTracerProvider().Tracer(Scope), Meter: metricnoop.NewMeterProvider().Meter(Scope)}
 	var handlers []slog.Handler
-	// The filter decides what is written.
-	all := &slog.HandlerOptions{Level: slog.Level(-1 << 20)}
+	all := &slog.HandlerOptions{Level: o.Level}
 	switch o.Format {
 	case Text:
 		handlers = append(handlers, traced{slog.NewTextHandler(o.Out, all)})
@@ -77,7 +76,7 @@ func Start(ctx context.Context, o Options) (*Telemetry, error) {
 	}
 	t.Logger = slog.New(slog.DiscardHandler)
 	if len(handlers) > 0 {
-		t.Logger = slog.New(&filter{slog.NewMultiHandler(handlers...), o.Level, o.Redact})
+		t.Logger = slog.New(least{o.Redact.Handler(slog.NewMultiHandler(handlers...)), o.Level})
 	}
 	return t, nil
 }
@@ -106,7 +105,7 @@ func (t *Telemetry) export(ctx context.Context) (slog.Handler, error) {
 		if err != nil {
 			return nil, asOptionError(traces, err)
 		}
-		t.spans = &cleanExporter{next: exp, redact: t.opts.Redact}
+		t.spans = &cleanExporter{next: exp, redact: t.opts.Redact.String}
 		tp := sdktrace.NewTracerProvider(sdktrace.WithBatcher(t.spans), sdktrace.WithResource(res))
 		t.Tracer = tp.Tracer(Scope, trace.WithInstrumentationVersion(t.opts.Version))
 		t.ends = append(t.ends, func(ctx context.Context) error {
@@ -151,7 +150,7 @@ func (t *Telemetry) resource(ctx context.Context) (*resource.Resource, error) {
 		attrs = append(attrs, semconv.ServiceVersion(t.opts.Version))
 	}
 	for _, key := range slices.Sorted(maps.Keys(t.opts.Resource)) {
-		attrs = append(attrs, attribute.String(key, t.opts.Redact(t.opts.Resource[key])))
+		attrs = append(attrs, attribute.String(key, t.opts.Redact.String(t.opts.Resource[key])))
 	}
 	res, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithAttributes(attrs...), resource.WithFromEnv())
 	if err != nil {
@@ -236,6 +235,6 @@ func (t *Telemetry) Shutdown(ctx context.Context) {
 // lost says once that something was lost, and why.
 func (t *Telemetry) lost(err error) {
 	if err != nil && t.warned.CompareAndSwap(false, true) {
-		t.opts.Warn(t.opts.Redact(fmt.Sprintf("telemetry: records, traces or metrics did not reach the collector, and no more is said of it: %v", err)))
+		t.opts.Warn(t.opts.Redact.String(fmt.Sprintf("telemetry: records, traces or metrics did not reach the collector, and no more is said of it: %v", err)))
 	}
 }

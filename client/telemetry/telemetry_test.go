@@ -21,6 +21,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/temper-images/temper/client/redact"
 )
 
 // env is an environment in which nothing is set but what it says.
@@ -84,13 +86,13 @@ func TestNothingByDefault(t *testing.T) {
 
 func TestRecords(t *testing.T) {
 	for format, want := range map[Format]string{
-		Text: `level=WARN msg="signed with ***" event=sign.completed key=*** trace_id=4bf92f3577b34da6a3ce929d0e0e4736 span_id=00f067aa0ba902b7`,
-		JSON: `"level":"WARN","msg":"signed with ***","event":"sign.completed","key":"***","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","span_id":"00f067aa0ba902b7"}`,
+		Text: `level=WARN msg="signed with «redacted»" event=sign.completed key=«redacted» trace_id=4bf92f3577b34da6a3ce929d0e0e4736 span_id=00f067aa0ba902b7`,
+		JSON: `"level":"WARN","msg":"signed with «redacted»","event":"sign.completed","key":"«redacted»","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","span_id":"00f067aa0ba902b7"}`,
 	} {
 		t.Run(string(format), func(t *testing.T) {
 			var out bytes.Buffer
 			tl, err := Start(t.Context(), Options{
-				Format: format, Level: slog.LevelWarn, Out: &out, Redact: hide,
+				Format: format, Level: slog.LevelWarn, Out: &out, Redact: hide(),
 				Getenv: env("TRACEPARENT", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
 			})
 			require.NoError(t, err)
@@ -111,7 +113,11 @@ func TestRecords(t *testing.T) {
 }
 
 // hide is a filter that knows one secret.
-func hide(s string) string { return strings.ReplaceAll(s, "hunter2", "***") }
+func hide() *redact.Redactor {
+	r := &redact.Redactor{}
+	r.Add([]byte("hunter2"))
+	return r
+}
 
 type secretStringer struct{}
 
@@ -122,7 +128,7 @@ func TestSecretsReachNoSink(t *testing.T) {
 	var out bytes.Buffer
 	var warnings []string
 	tl, err := Start(t.Context(), Options{
-		Format: JSON, Out: &out, Endpoint: s.URL, Redact: hide, Getenv: env(),
+		Format: JSON, Out: &out, Endpoint: s.URL, Redact: hide(), Getenv: env(),
 		Resource: map[string]string{"cicd.pipeline.name": "hunter2"}, Warn: func(w string) { warnings = append(warnings, w) },
 	})
 	require.NoError(t, err)
@@ -141,12 +147,24 @@ func TestSecretsReachNoSink(t *testing.T) {
 	require.Empty(t, warnings)
 	all := out.String()
 	for _, path := range []string{"/v1/logs", "/v1/traces"} {
-		require.Contains(t, s.body(path), "***", path)
+		require.Contains(t, s.body(path), redact.Mark, path)
 		all += s.body(path)
 	}
 	require.NotContains(t, all, "hunter2")
-	require.Contains(t, s.body("/v1/traces"), "builder ***")
-	require.Equal(t, 12, strings.Count(out.String(), "***"), out.String())
+	require.Contains(t, s.body("/v1/traces"), "builder "+redact.Mark)
+	require.Equal(t, 12, strings.Count(out.String(), redact.Mark), out.String())
+}
+
+func TestHeadersAreSecrets(t *testing.T) {
+	var out bytes.Buffer
+	var r redact.Redactor
+	tl, err := Start(t.Context(), Options{
+		Format: JSON, Out: &out, Redact: &r, Headers: map[string]string{"authorization": "Bearer token-by-flag"},
+		Getenv: env("OTEL_EXPORTER_OTLP_HEADERS", "a=one,authorization=ApiKey%20token-by-environment", "OTEL_EXPORTER_OTLP_LOGS_HEADERS", "b=token-for-logs"),
+	})
+	require.NoError(t, err)
+	tl.Logger.Info("token-by-flag token-by-environment token-for-logs")
+	require.NotContains(t, out.String(), "token")
 }
 
 func TestExport(t *testing.T) {

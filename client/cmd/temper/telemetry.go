@@ -26,7 +26,7 @@ func withTelemetry(cmd *cobra.Command, o telemetry.Options, f func(ctx context.C
 	// A warning in between would go through the progress display.
 	lost := make(chan string, 1)
 	o.Out, o.Version, o.Warn = cmd.ErrOrStderr(), version(), func(s string) { lost <- s }
-	o.Redact = redactor(cmd).String
+	o.Redact = redactor(cmd)
 	ctx := cmd.Context()
 	t, err := telemetry.Start(ctx, o)
 	if err != nil {
