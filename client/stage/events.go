@@ -19,6 +19,8 @@ type Fact struct {
 	Number bool
 	// About says in one line what it is.
 	About string
+	// Common says that several events have it, with one meaning.
+	Common bool
 }
 
 // The names of the events.
@@ -40,11 +42,11 @@ const (
 
 // The facts that several events have.
 var (
-	image     = Fact{Key: "image", About: "digest of the image manifest, or of the index for all platforms"}
-	platform  = Fact{Key: "platform", About: "platform of the image, `linux/amd64`"}
-	documents = Fact{Key: "documents", Number: true, About: "how many documents"}
-	size      = Fact{Key: "size_bytes", Number: true, About: "their size together"}
-	digests   = Fact{Key: "digests", About: "digests of the documents by file name"}
+	image     = Fact{Key: "image", Common: true, About: "digest of the image manifest, or of the index for all platforms"}
+	platform  = Fact{Key: "platform", Common: true, About: "platform of the image, `linux/amd64`"}
+	documents = Fact{Key: "documents", Common: true, Number: true, About: "how many documents were made, signed, stored or read"}
+	size      = Fact{Key: "size_bytes", Common: true, Number: true, About: "their size together; of a catalogue the size of the image's layers, compressed; of a database what was downloaded"}
+	digests   = Fact{Key: "digests", Common: true, About: "digests of the documents by file name"}
 )
 
 func number(key, about string) Fact { return Fact{Key: key, Number: true, About: about} }
@@ -67,11 +69,11 @@ var Events = []Event{
 	}},
 	{Database, "open, and where due download, the vulnerability database", []Fact{
 		text("built", "when the database was built, RFC 3339"), text("source", "where it came from"),
-		text("digest", "digest of the database"), {Key: "size_bytes", Number: true, About: "what was downloaded"},
+		text("digest", "digest of the database"), size,
 	}},
 	{Catalogue, "list the packages of an image", []Fact{
 		image, platform, number("packages", "packages found"), number("files", "files of the image"),
-		{Key: "size_bytes", Number: true, About: "size of the image's layers, compressed"},
+		size,
 	}},
 	{SBOM, "write CycloneDX and SPDX", []Fact{image, platform, documents, size, digests}},
 	{Scan, "match the packages with known vulnerabilities", []Fact{
