@@ -16,6 +16,7 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/getsops/sops/v3/logging"
 	"github.com/sirupsen/logrus"
+	"k8s.io/client-go/rest"
 
 	"github.com/temper-images/temper/client/secretref"
 )
@@ -31,7 +32,18 @@ func checkAWS(ctx context.Context, r secretref.Reference, _ int64) error {
 	if profile == "" {
 		return nil
 	}
-	if _, err := awsconfig.LoadSharedConfigProfile(ctx, profile); err != nil {
+	env, err := awsconfig.NewEnvConfig()
+	if err != nil {
+		return &reason{ErrSetup, "the variables of AWS cannot be read", ""}
+	}
+	if _, err := awsconfig.LoadSharedConfigProfile(ctx, profile, func(o *awsconfig.LoadSharedConfigOptions) {
+		if env.SharedCredentialsFile != "" {
+			o.CredentialsFiles = []string{env.SharedCredentialsFile}
+		}
+		if env.SharedConfigFile != "" {
+			o.ConfigFiles = []string{env.SharedConfigFile}
+		}
+	}); err != nil {
 		var missing awsconfig.SharedConfigProfileNotExistError
 		if errors.As(err, &missing) {
 			return &reason{ErrSetup, "there is no AWS profile " + strconv.Quote(profile), "add it to ~/.aws/config, or leave out the option profile"}
@@ -107,6 +119,14 @@ func checkSOPS(ctx context.Context, r secretref.Reference, limit int64) error {
 	}
 	// Encryption adds a few hundred bytes for each value and recipient.
 	return checkRegular(r.Path, limit*16)
+}
+
+// kubernetesQuiet ends the printing of warnings that servers send.
+var kubernetesQuiet = sync.OnceFunc(func() { rest.SetDefaultWarningHandler(rest.NoWarnings{}) })
+
+func checkKubernetes(context.Context, secretref.Reference, int64) error {
+	kubernetesQuiet()
+	return nil
 }
 
 func checkVariable(_ context.Context, r secretref.Reference, _ int64) error {

@@ -92,7 +92,7 @@ func (r *Resolver) failure(ref secretref.Reference, err error) *Error {
 		}
 		why = &reason{ErrFailed, b.Error(), ""}
 	default:
-		why = explain(providers[ref.Provider], err)
+		why = explain(ref.Provider, err)
 	}
 	e.kind = why.kind
 	e.Reason, e.Advice = r.secrets.String(why.what), r.secrets.String(why.advice)
@@ -109,13 +109,16 @@ func isRuntime(err error) bool {
 	return errors.As(err, &e)
 }
 
-func explain(p provider, err error) *reason {
-	text := err.Error()
-	// Errors of a YAML parser quote what they could not parse.
-	if strings.Contains(text, "yaml") {
+// yamlError matches errors of a YAML parser, which quote what they could not parse.
+var yamlError = regexp.MustCompile(`yaml:|as yaml|unmarshal`)
+
+func explain(name string, err error) *reason {
+	var path *fs.PathError
+	switch p := providers[name]; {
+	case errors.As(err, &path):
+	case name != "sops" && yamlError.MatchString(err.Error()):
 		return &reason{ErrUnusable, "what is kept there is no YAML or JSON mapping", "leave out the part after # to take the whole"}
-	}
-	if p.explain != nil {
+	case p.explain != nil:
 		if why, ok := p.explain(err); ok {
 			return &why
 		}
@@ -149,7 +152,9 @@ func general(err error) *reason {
 	case errors.Is(err, context.DeadlineExceeded), strings.Contains(text, "i/o timeout"), strings.Contains(text, "deadline exceeded"),
 		strings.Contains(text, "Client.Timeout"), strings.Contains(text, "TLS handshake timeout"):
 		return &reason{ErrTimeout, "the store did not answer in time", "check that it runs and can be reached from here"}
-	case strings.Contains(text, "x509:"), strings.Contains(text, "tls:"), strings.Contains(text, "HTTP response to HTTPS client"):
+	case strings.Contains(text, "HTTP response to HTTPS client"):
+		return &reason{ErrUnavailable, "the store does not speak TLS at its address", "write http:// if that is meant"}
+	case strings.Contains(text, "x509:"), strings.Contains(text, "tls:"):
 		i := max(strings.Index(text, "x509:"), strings.Index(text, "tls:"), 0)
 		return &reason{ErrUnavailable, "the store's certificate is not trusted: " + clean(text[i:]), "add its authority to SSL_CERT_FILE"}
 	}

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-var awsError = regexp.MustCompile(`api error (\w+): ([^\n]*)`)
+var awsError = regexp.MustCompile(`(?:api error |RequestID: [^,]*, )(\w+): ([^\n]*)`)
 
 // awsKinds are the codes of AWS Secrets Manager's and Systems Manager's APIs, and
 // the errors common to all of AWS.
@@ -33,7 +33,7 @@ func explainAWS(err error) (reason, bool) {
 		if !ok {
 			kind = ErrFailed
 		}
-		why := reason{kind: kind, what: clean(m[1] + ": " + m[2])}
+		why := reason{kind: kind, what: clean(strings.TrimSuffix(m[1]+": "+m[2], ": "))}
 		switch kind {
 		case ErrDenied:
 			why.advice = "check the AWS credentials, the clock, and that their policy allows this secret and its KMS key"
@@ -95,8 +95,9 @@ func explainVault(err error) (reason, bool) {
 		return reason{ErrNotFound, "the secret has no such key", ""}, true
 	case strings.Contains(text, "base64 decode failed"):
 		return reason{ErrUnusable, "the value is not in base64", "leave out decode=base64"}, true
-	case strings.Contains(text, "but it isn't set"), strings.Contains(text, "password missing"), strings.Contains(text, "service account token file"):
-		return reason{ErrSetup, clean(text), ""}, true
+	case strings.Contains(text, "but it isn't set"), strings.Contains(text, "password missing"), strings.Contains(text, "service account token file"),
+		strings.Contains(text, ": open "):
+		return reason{ErrSetup, clean(strings.TrimPrefix(text, "Cannot create Vault Client: ")), ""}, true
 	}
 	return reason{}, false
 }
@@ -146,8 +147,13 @@ func explainAzure(err error) (reason, bool) {
 }
 
 func explainGCP(err error) (reason, bool) {
-	s, ok := status.FromError(err)
-	if !ok || s.Code() == codes.OK || s.Code() == codes.Unknown {
+	// status.FromError would put the words of whoever wrapped it in.
+	var answer interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &answer) {
+		return reason{}, false
+	}
+	s := answer.GRPCStatus()
+	if s == nil || s.Code() == codes.OK || s.Code() == codes.Unknown {
 		return reason{}, false
 	}
 	what := clean(s.Code().String() + ": " + s.Message())

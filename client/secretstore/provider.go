@@ -74,6 +74,7 @@ var providers = map[string]provider{
 		shared:  true,
 	},
 	"k8s": {
+		check:   checkKubernetes,
 		open:    func(c api.StaticConfig) (api.Provider, error) { return k8s.New(quiet, c) },
 		explain: explainKubernetes,
 	},
