@@ -50,10 +50,13 @@ const (
 	TypeSignature = "text/plain"
 )
 
-// The endings that a signature and a bundle add to the name of what they sign.
+// The endings that signatures add to the name of what they sign.
 const (
 	SignatureSuffix = ".sig"
 	BundleSuffix    = ".sigstore.json"
+	// EnvelopeSuffix is of a bundle that holds the document itself, an in-toto
+	// statement in a DSSE envelope.
+	EnvelopeSuffix = ".dsse" + BundleSuffix
 )
 
 // Artifact is one document of evidence. Its bytes are not to be changed once it

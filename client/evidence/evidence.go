@@ -59,6 +59,8 @@ type Options struct {
 // to be checked; when both are, both have to be right.
 type Verifier interface {
 	Verify(ctx context.Context, data, signature, bundle []byte) error
+	// VerifyEnvelope checks a bundle that is to hold the in-toto statement itself.
+	VerifyEnvelope(ctx context.Context, statement, bundle []byte) error
 }
 
 // Event is something that happened to an object.

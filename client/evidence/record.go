@@ -76,15 +76,17 @@ type Entry struct {
 	MediaType     string `json:"mediaType"`
 	PredicateType string `json:"predicateType,omitempty"`
 	Platform      string `json:"platform,omitempty"`
-	// Signature is the detached signature, and Bundle the Sigstore bundle.
+	// Signature is the detached signature, Bundle the Sigstore bundle, and Envelope
+	// the bundle that holds an in-toto statement itself.
 	Signature *Object `json:"signature,omitempty"`
 	Bundle    *Object `json:"bundle,omitempty"`
+	Envelope  *Object `json:"envelope,omitempty"`
 }
 
 // same says whether two entries are the same.
 func (e Entry) same(o Entry) bool {
 	equal := func(a, b *Object) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
-	return equal(e.Signature, o.Signature) && equal(e.Bundle, o.Bundle) &&
+	return equal(e.Signature, o.Signature) && equal(e.Bundle, o.Bundle) && equal(e.Envelope, o.Envelope) &&
 		e.Kind == o.Kind && e.Name == o.Name && e.Object == o.Object && e.MediaType == o.MediaType &&
 		e.PredicateType == o.PredicateType && e.Platform == o.Platform
 }
@@ -92,7 +94,7 @@ func (e Entry) same(o Entry) bool {
 // objects are all objects of the entry.
 func (e Entry) objects() []Object {
 	list := []Object{e.Object}
-	for _, o := range []*Object{e.Signature, e.Bundle} {
+	for _, o := range []*Object{e.Signature, e.Bundle, e.Envelope} {
 		if o != nil {
 			list = append(list, *o)
 		}

@@ -65,6 +65,14 @@ func (digestVerifier) Verify(_ context.Context, data, sig, bundle []byte) error 
 	return nil
 }
 
+// VerifyEnvelope takes the statement with anything behind it.
+func (digestVerifier) VerifyEnvelope(_ context.Context, statement, bundle []byte) error {
+	if !strings.HasPrefix(string(bundle), string(statement)) {
+		return errors.New("it holds something else")
+	}
+	return nil
+}
+
 func open(t *testing.T, dir string, o Options) *Store {
 	t.Helper()
 	s, err := Open(t.Context(), dir, o)

@@ -167,6 +167,9 @@ func (v *verifier) document(ctx context.Context, e Entry) error {
 	if err := v.signatures(ctx, e, data, signature, bundle); err != nil {
 		return err
 	}
+	if err := v.envelope(ctx, e, data); err != nil {
+		return err
+	}
 	if e.Kind != artifact.Attestation {
 		return nil
 	}
@@ -215,6 +218,26 @@ func (v *verifier) signatures(ctx context.Context, e Entry, data, signature, bun
 			v.result.Signatures++
 		}
 	}
+	return nil
+}
+
+// envelope checks the bundle that holds a statement itself.
+func (v *verifier) envelope(ctx context.Context, e Entry, data []byte) error {
+	bundle, err := v.read(ctx, e.Envelope)
+	if err != nil || bundle == nil || v.opts.Verifier == nil {
+		return err
+	}
+	err = v.opts.Verifier.VerifyEnvelope(ctx, data, bundle)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		v.problem(e.Envelope.Path, "it does not verify %s: %v", e.Name, err)
+		return nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.result.Signatures++
 	return nil
 }
 

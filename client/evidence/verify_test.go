@@ -17,7 +17,11 @@ func TestVerifyNamesWhatWasTamperedWith(t *testing.T) {
 	dir := t.TempDir()
 	img := testImage()
 	s := open(t, dir, Options{})
-	_, err := s.Put(t.Context(), img, testDocuments(img))
+	docs := testDocuments(img)
+	docs = append(docs, artifact.Artifact{
+		Kind: artifact.Attestation, Name: docs[2].Name + artifact.EnvelopeSuffix, MediaType: artifact.TypeBundle, Data: docs[2].Data,
+	})
+	_, err := s.Put(t.Context(), img, docs)
 	require.NoError(t, err)
 	checked := 0
 	for p, content := range files(t, dir) {
@@ -49,7 +53,7 @@ func TestVerifyNamesWhatWasTamperedWith(t *testing.T) {
 			})
 		}
 	}
-	require.Equal(t, 8, checked)
+	require.Equal(t, 9, checked)
 	v, err := s.Verify(t.Context(), img.Digest, VerifyOptions{Verifier: digestVerifier{}})
 	require.NoError(t, err)
 	require.NoError(t, v.Err(), "all was put back")
@@ -109,6 +113,12 @@ func TestForgery(t *testing.T) {
 			d[6].Data = sign(d[2].Data, "1")
 			return d
 		}, true, "attestation-app-amd64.json: it is about another image"},
+		"envelope of another statement": {func(d []artifact.Artifact) []artifact.Artifact {
+			return append(d, artifact.Artifact{
+				Kind: artifact.Attestation, Name: d[2].Name + artifact.EnvelopeSuffix, MediaType: artifact.TypeBundle,
+				Data: statementAbout(img.Digest, d[0]),
+			})
+		}, true, "attestation-app-amd64.json.dsse.sigstore.json: it does not verify attestation-app-amd64.json: it holds something else"},
 		"no statement": {func(d []artifact.Artifact) []artifact.Artifact {
 			d[2].Data = []byte(`{}`)
 			d[6].Data = sign(d[2].Data, "1")

@@ -41,11 +41,11 @@ func (s *Store) Put(ctx context.Context, img Image, documents []artifact.Artifac
 // document is a document with what was made of it.
 type document struct {
 	artifact.Artifact
-	signature, bundle *artifact.Artifact
+	signature, bundle, envelope *artifact.Artifact
 }
 
-// pair puts signatures and bundles, which have the name of what they sign with
-// artifact.SignatureSuffix or artifact.BundleSuffix behind it, to their documents.
+// pair puts signatures, bundles and envelopes, which have the name of what they sign
+// with one of the endings of package artifact behind it, to their documents.
 func pair(img Image, list []artifact.Artifact) ([]document, error) {
 	byName := map[string]artifact.Artifact{}
 	for _, a := range list {
@@ -78,6 +78,9 @@ func pair(img Image, list []artifact.Artifact) ([]document, error) {
 		if bundle, ok := byName[a.Name+artifact.BundleSuffix]; ok {
 			d.bundle = &bundle
 		}
+		if envelope, ok := byName[a.Name+artifact.EnvelopeSuffix]; ok {
+			d.envelope = &envelope
+		}
 		docs = append(docs, d)
 	}
 	slices.SortFunc(docs, func(a, b document) int { return strings.Compare(a.Name, b.Name) })
@@ -86,10 +89,12 @@ func pair(img Image, list []artifact.Artifact) ([]document, error) {
 
 // signed is the name of what a signature or bundle signs.
 func signed(name string) (string, bool) {
-	if base, ok := strings.CutSuffix(name, artifact.SignatureSuffix); ok {
-		return base, true
+	for _, suffix := range []string{artifact.SignatureSuffix, artifact.EnvelopeSuffix, artifact.BundleSuffix} {
+		if base, ok := strings.CutSuffix(name, suffix); ok {
+			return base, true
+		}
 	}
-	return strings.CutSuffix(name, artifact.BundleSuffix)
+	return name, false
 }
 
 // Upload stores documents about an image, in parallel, so that each is found right
@@ -166,6 +171,18 @@ func (u *upload) document(ctx context.Context, d document) (Entry, error) {
 			return e, err
 		}
 		e.Signature = &o
+	}
+	if d.envelope != nil {
+		o, _, err := u.place(ctx, e.Path+artifact.EnvelopeSuffix, *d.envelope, func(other []byte) error {
+			if u.store.opts.Verifier == nil {
+				return errors.New("there is nothing to verify it with")
+			}
+			return u.store.opts.Verifier.VerifyEnvelope(ctx, d.Data, other)
+		})
+		if err != nil {
+			return e, err
+		}
+		e.Envelope = &o
 	}
 	return e, nil
 }

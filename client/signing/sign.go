@@ -28,7 +28,7 @@ const statementType = "https://in-toto.io/Statement/"
 
 // StatementSuffix is what the name of a statement's DSSE bundle adds to the
 // statement's. The bundle holds the statement itself.
-const StatementSuffix = ".dsse" + artifact.BundleSuffix
+const StatementSuffix = artifact.EnvelopeSuffix
 
 // Signature is the signature of one document.
 type Signature struct {

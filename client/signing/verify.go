@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -225,6 +226,27 @@ func (v *Verifier) VerifyStatement(ctx context.Context, bundleJSON []byte, subje
 		return nil, err
 	}
 	result.Statement = envelope.GetPayload()
+	return result, nil
+}
+
+// VerifyEnvelope checks that a bundle around an in-toto statement holds these very
+// bytes. Errors are those of Verify.
+func (v *Verifier) VerifyEnvelope(ctx context.Context, statement, bundleJSON []byte) (*Result, error) {
+	var header struct {
+		Subject []struct {
+			Digest map[string]string `json:"digest"`
+		} `json:"subject"`
+	}
+	if err := json.Unmarshal(statement, &header); err != nil || len(header.Subject) == 0 {
+		return nil, fmt.Errorf("%w: the document is no in-toto statement with a subject", ErrNotSigned)
+	}
+	result, err := v.VerifyStatement(ctx, bundleJSON, digest.NewDigestFromEncoded(digest.SHA256, header.Subject[0].Digest["sha256"]))
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(result.Statement, statement) {
+		return nil, fmt.Errorf("%w: the bundle holds another statement", ErrTampered)
+	}
 	return result, nil
 }
 

@@ -90,6 +90,11 @@ func (v signatureVerifier) Verify(ctx context.Context, data, signature, bundle [
 	return err
 }
 
+func (v signatureVerifier) VerifyEnvelope(ctx context.Context, statement, bundle []byte) error {
+	_, err := v.Verifier.VerifyEnvelope(ctx, statement, bundle)
+	return err
+}
+
 // evidenceImage is a subject as the evidence store knows it.
 func evidenceImage(img *subject.Image) evidence.Image {
 	return evidence.Image{Digest: img.Digest, Reference: img.Reference, Platform: img.Platform, Index: img.Index, Created: img.Created}
