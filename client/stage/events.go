@@ -97,7 +97,7 @@ var Events = []Event{
 		documents, number("signatures", "signatures made"), text("key", "which key: a reference without secrets, or `keyless`"),
 	}},
 	{Store, "put the documents into the evidence store", []Fact{
-		image, text("url", "where, without credentials"), number("uploaded", "objects written"),
+		image, platform, documents, text("url", "where, without credentials"), number("uploaded", "objects written"),
 		number("unchanged", "objects that were there already"), size,
 	}},
 	{Verify, "read evidence back and check it", []Fact{

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/temper-images/temper/client/stage"
 	"github.com/temper-images/temper/integration/base"
 	"github.com/temper-images/temper/integration/daemon"
 	"github.com/temper-images/temper/integration/tools"
@@ -279,4 +281,51 @@ func selfSigned(t *testing.T, dir string) (cert, key string) {
 	require.NoError(t, os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
 	require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600))
 	return cert, key
+}
+
+// always are the fields that any record may have.
+var always = []string{"time", "level", "msg", "trace_id", "span_id", stage.FieldEvent, stage.FieldStep, stage.FieldDuration, stage.FieldError, "warning"}
+
+// Records have the facts that are documented, and no others.
+func TestRecordsAreDocumented(t *testing.T) {
+	build, stderr := temper(t, "echo hello > /hello", nil, "--log-format", "json")
+	require.NoError(t, build.Run(), stderr)
+	lines := stderr.String()
+	for _, args := range [][]string{
+		{"sbom", "out.oci"},
+		{"attest", "out.oci"},
+		{"store", "out.oci", "sbom-out-" + runtime.GOARCH + ".cdx.json"},
+	} {
+		cmd := exec.CommandContext(bounded(t), tools.Path("temper"), append(args, "--log-format", "json")...)
+		cmd.Dir, cmd.Env = build.Dir, build.Env
+		var out bytes.Buffer
+		cmd.Stderr = &out
+		require.NoError(t, cmd.Run(), "%s: %s", args, &out)
+		lines += out.String()
+	}
+	seen := map[string]bool{}
+	for line := range strings.Lines(lines) {
+		var r map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &r), line)
+		name, what, ok := strings.Cut(r["event"].(string), ".")
+		require.True(t, ok, line)
+		e, ok := stage.FindEvent(name)
+		require.True(t, ok, line)
+		seen[name] = true
+		may := slices.Clone(always)
+		if what != "started" {
+			for _, f := range e.Facts {
+				may = append(may, f.Key)
+				if v, ok := r[f.Key]; ok && f.Number {
+					require.IsType(t, float64(0), v, "%s: %s", f.Key, line)
+				}
+			}
+		}
+		for key := range r {
+			require.Contains(t, may, key, line)
+		}
+	}
+	for _, name := range []string{stage.Pipeline, stage.Build, stage.Catalogue, stage.SBOM, stage.Provenance, stage.Store} {
+		require.True(t, seen[name], "no record of %s", name)
+	}
 }

@@ -146,8 +146,8 @@ func (s *storeCommand) put(ctx context.Context, cmd *cobra.Command, steps *stage
 		for _, e := range r.Entries {
 			where = append(where, store.Locate(e.Path))
 		}
-		step.Set(slog.String("image", img.Digest.String()), slog.String("platform", img.Platform), slog.String("store", store.URL()),
-			slog.Int("documents", len(r.Entries)), slog.Int("sent", r.Sent), slog.Int("present", r.Present), slog.Int64("sent_bytes", r.SentBytes))
+		step.Set(slog.String("image", img.Digest.String()), slog.String("platform", img.Platform), slog.String("url", store.URL()),
+			slog.Int("documents", len(r.Entries)), slog.Int("uploaded", r.Sent), slog.Int("unchanged", r.Present), slog.Int64("size_bytes", r.SentBytes))
 		return nil
 	})
 	return where, err
