@@ -99,9 +99,7 @@ func (r *Result) predicate(grypeJSON []byte) ([]byte, error) {
 		"invocation": object{"parameters": nil, "uri": "", "event_id": "", "builder.id": ""},
 		"scanner": object{
 			"uri": "pkg:golang/github.com/anchore/grype@" + grypeVersion, "version": grypeVersion,
-			"db": object{
-				"uri": "", "version": "v" + r.Database.Schema, "lastUpdate": r.Database.Built.UTC().Format(time.RFC3339),
-			},
+			"db":     object{"uri": "pkg:generic/grype-db?checksum=" + r.Database.Archive, "version": r.Database.version()},
 			"result": json.RawMessage(grypeJSON),
 		},
 		"metadata": object{"scanStartedOn": at, "scanFinishedOn": at},
@@ -110,4 +108,10 @@ func (r *Result) predicate(grypeJSON []byte) ([]byte, error) {
 		return nil, fmt.Errorf("encode the vulnerability predicate: %w", err)
 	}
 	return append(dt, '\n'), nil
+}
+
+// version is the schema and the time of a database, as Trivy's predicates have it:
+// "v6.1.10-20260504030201".
+func (d Database) version() string {
+	return "v" + d.Schema + "-" + d.Built.UTC().Format("20060102150405")
 }

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -157,7 +156,7 @@ func (g getter) archive(ctx context.Context, u *url.URL, sum digest.Digest) (io.
 	}
 	size, err := g.complete(ctx, f, u, sum)
 	if err != nil {
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		if isFull(err) {
 			// What fills the disk is of no use to anybody.
 			err = errors.Join(fmt.Errorf("fetch the vulnerability database to %s: %w", dir, err), os.Remove(name))
 		}

@@ -179,13 +179,25 @@ func syncFile(name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
+// sqliteFull is SQLITE_FULL (the SQLite result codes, 13).
+const sqliteFull = 13
+
+// isFull says that there is no room left, which SQLite has its own word for.
+func isFull(err error) bool {
+	var code interface {
+		error
+		Code() int
+	}
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.As(err, &code) && code.Code() == sqliteFull
+}
+
 // explain says whose fault a failed installation is.
 func (s store) explain(rel *release, err error) error {
 	var invalid *InvalidError
 	var attempt *attemptError
 	var pathErr *os.PathError
 	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case isFull(err):
 		return fmt.Errorf("there is no room for the vulnerability database in %s: make room, or choose another directory by %s: %w", s.Dir, EnvDir, err)
 	case errors.As(err, &invalid), errors.As(err, &attempt), errors.As(err, &pathErr),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
