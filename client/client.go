@@ -1,5 +1,6 @@
 // Package client drives BuildKit with the Temper frontend: it finds a builder,
-// hands the frontend over, and puts the hardened image where it is wanted.
+// hands the frontend over, puts the hardened image where it is wanted, and makes
+// the evidence about it.
 package client
 
 import (
@@ -8,6 +9,7 @@ import (
 	"github.com/temper-images/temper/client/build"
 	"github.com/temper-images/temper/client/builder"
 	"github.com/temper-images/temper/client/frontend"
+	"github.com/temper-images/temper/client/release"
 )
 
 // Options say which builder and which frontend a Client uses. The zero value
@@ -50,6 +52,15 @@ func (c *Client) Build(ctx context.Context, r build.Request) (*build.Result, err
 		r.Frontend = c.frontend
 	}
 	return build.Run(ctx, c.builder, r)
+}
+
+// Release builds r, and makes, judges, signs and stores the evidence about what it
+// gave; see release.Run.
+func (c *Client) Release(ctx context.Context, r build.Request, o release.Options) (*release.Result, error) {
+	if r.Frontend == nil {
+		r.Frontend = c.frontend
+	}
+	return release.Run(ctx, c.builder, r, o)
 }
 
 // Close ends the connection. A buildkitd of our own is stopped when nobody else

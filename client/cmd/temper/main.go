@@ -19,11 +19,14 @@ import (
 	"github.com/temper-images/temper/client/daemon"
 	"github.com/temper-images/temper/client/frontend"
 	"github.com/temper-images/temper/client/gate"
+	"github.com/temper-images/temper/client/inspect"
 	"github.com/temper-images/temper/client/redact"
 	"github.com/temper-images/temper/client/scan"
 	"github.com/temper-images/temper/client/signing"
 	"github.com/temper-images/temper/client/subject"
 	"github.com/temper-images/temper/client/telemetry"
+	"github.com/temper-images/temper/client/vex"
+	"github.com/temper-images/temper/frontend/config"
 )
 
 // The exit codes; they are part of the documented behaviour.
@@ -131,17 +134,23 @@ func exitCode(ctx context.Context, err error) int {
 		noSubject   *subject.InputError
 		noSBOM      *scan.InputError
 		refused     *gate.RefusedError
+		unfit       *inspect.RefusedError
+		badConfig   *config.Error
+		badPolicy   *gate.PolicyError
+		badRules    *inspect.PolicyError
+		badVEX      *vex.DocumentError
 	)
 	switch {
 	case errors.Is(context.Cause(ctx), errInterrupted):
 		return exitInterrupted
-	case errors.As(err, &input), errors.As(err, &settings), errors.As(err, &noSubject), errors.As(err, &noSBOM):
+	case errors.As(err, &input), errors.As(err, &settings), errors.As(err, &noSubject), errors.As(err, &noSBOM),
+		errors.As(err, &badConfig), errors.As(err, &badPolicy), errors.As(err, &badRules), errors.As(err, &badVEX):
 		return exitUsage
 	case errors.As(err, &unreachable), errors.As(err, &notFound):
 		return exitNoBuilder
 	case errors.As(err, &noFrontend), errors.As(err, &badFrontend):
 		return exitNoFrontend
-	case errors.As(err, &refused):
+	case errors.As(err, &refused), errors.As(err, &unfit):
 		return exitRefused
 	}
 	return exitFailed
@@ -163,7 +172,9 @@ func newRoot() *cobra.Command {
 	cmd.AddCommand(newBuild(&flags, &records), newDoctor(&flags), newVersion(), newDaemon())
 	cmd.AddCommand(newSign(), newVerifyBlob(), newKey())
 	cmd.AddCommand(newSBOM(&records), newScan(&records), newDB(&records))
-	cmd.AddCommand(newStore(&records), newEvidence())
+	evidence := newEvidence()
+	evidence.AddCommand(newEvidenceCreate(&records))
+	cmd.AddCommand(newRelease(&flags, &records), newStore(&records), evidence)
 	cmd.AddCommand(newAttest(&records))
 	return cmd
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
@@ -44,12 +45,14 @@ func (f *deploymentFlags) add(flags *pflag.FlagSet, servers bool) {
 type signFlags struct {
 	deploymentFlags
 	key, tlog, tokenFile string
+	timeout              time.Duration
 }
 
 func (f *signFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.key, "key", "", "Key: a file, env://NAME, k8s://NAMESPACE/SECRET, pkcs11:…, awskms://…, gcpkms://…, azurekms://…, hashivault://… (default: keyless)")
 	flags.StringVar(&f.tlog, "tlog", "", "Enter signatures in the transparency log, on or off (default: off with a key, on keyless)")
 	flags.StringVar(&f.tokenFile, "identity-token-file", "", "File with the OpenID Connect token for keyless signing (default: SIGSTORE_ID_TOKEN, or what the CI platform gives)")
+	flags.DurationVar(&f.timeout, "service-timeout", 30*time.Second, "How long each request to a server of Sigstore may take")
 	f.deploymentFlags.add(flags, true)
 }
 
@@ -68,6 +71,7 @@ func (f *signFlags) options(stdin io.Reader, stderr io.Writer) (signing.Options,
 		TLog:        tlog,
 		Sigstore:    f.Deployment,
 		IDTokenFile: f.tokenFile,
+		Timeout:     f.timeout,
 	}, nil
 }
 

@@ -1,0 +1,321 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/moby/buildkit/util/progress/progressui"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/temper-images/temper/client/build"
+	"github.com/temper-images/temper/client/catalogue"
+	"github.com/temper-images/temper/client/credentials"
+	"github.com/temper-images/temper/client/display"
+	"github.com/temper-images/temper/client/release"
+	"github.com/temper-images/temper/client/secretstore"
+	"github.com/temper-images/temper/client/settings"
+	"github.com/temper-images/temper/client/subject"
+	"github.com/temper-images/temper/client/telemetry"
+	"github.com/temper-images/temper/frontend/config"
+	"github.com/temper-images/temper/hardening/summary"
+)
+
+const releaseHelp = `Build an image, and make, judge, sign and store the evidence about it.
+
+CONTEXT and the flags for what to build are those of temper build. The image is
+written as an OCI image layout, and then, for each platform:
+
+  catalogue   its packages and files, once, with Syft
+  sbom        CycloneDX and SPDX
+  scan        known vulnerabilities, with Grype, and the gate on them
+  inspect     configuration, file modes, secrets and licences, and their gate
+  sign        each document: FILE.sig and FILE.sigstore.json, as Cosign has them
+  store       everything, in a folder or an object store
+  provenance  SLSA v1, with all documents by digest and place, signed and stored
+
+What the gates ask, with what is signed and where evidence goes is said in
+temper.yaml; flags go before it. A gate that refuses the image ends the release
+with exit code 5: nothing is signed or stored then, and the documents about the
+refusal lie in NAME.refused beside the layout.
+
+The image is not pushed yet: -t names it in the layout and in the evidence.`
+
+// evidenceFlags say how evidence is made; they go before temper.yaml.
+type evidenceFlags struct {
+	databaseFlags
+	storeFlags
+	config string
+	key    string
+	tlog   string
+	gate   string
+	vex    []string
+	report string
+}
+
+func (f *evidenceFlags) add(flags *pflag.FlagSet) {
+	f.databaseFlags.add(flags)
+	f.storeFlags.add(flags)
+	flags.StringVar(&f.config, "config", "", "Settings in the place of the context's temper.yaml")
+	flags.StringVar(&f.key, "key", "", "Key to sign with: a file, env://NAME, k8s://NAMESPACE/SECRET, pkcs11:…, awskms://…, gcpkms://…, azurekms://…, hashivault://…, a secret reference (ref+…), or keyless (default: sign.key, else no signatures)")
+	flags.StringVar(&f.tlog, "tlog", "", "Enter signatures in the transparency log: on, off (default: sign.tlog)")
+	flags.StringVar(&f.gate, "gate", "", "What becomes of an image with vulnerabilities that count: fail, warn, off (default: scan.gate, else fail)")
+	flags.StringArrayVar(&f.vex, "vex", nil, "VEX document besides those of scan.vex, OpenVEX or CSAF")
+	flags.StringVar(&f.report, "report", "", "Write the report, one HTML page, to this file")
+}
+
+// apply puts what the flags say over the settings.
+func (f *evidenceFlags) apply(cmd *cobra.Command, s *settings.Settings) error {
+	// The flag has a default of its own for commands without settings.
+	if !cmd.Flags().Changed("evidence") && os.Getenv(evidenceEnv) == "" {
+		f.url = ""
+	}
+	for _, over := range []struct {
+		value string
+		dst   *string
+	}{
+		{f.key, &s.Sign.Key}, {f.source, &s.Scan.Database},
+		{f.url, &s.Evidence.URL}, {f.account, &s.Evidence.Account}, {f.secret, &s.Evidence.Secret},
+	} {
+		if over.value != "" {
+			*over.dst = over.value
+		}
+	}
+	if f.maxAge != 0 {
+		s.Scan.MaxAge = f.maxAge
+	}
+	switch g := config.Gate(f.gate); g {
+	case "":
+	case config.GateFail, config.GateWarn, config.GateOff:
+		s.Scan.Gate = g
+	default:
+		return &build.InputError{Err: fmt.Errorf("--gate %s: it is one of fail, warn, off", f.gate)}
+	}
+	switch t := config.TLog(f.tlog); t {
+	case "":
+	case config.TLogOn, config.TLogOff:
+		s.Sign.TLog = t
+	default:
+		return &build.InputError{Err: fmt.Errorf("--tlog %s: it is on or off", f.tlog)}
+	}
+	return nil
+}
+
+// options are what a pipeline needs besides the settings. The function wipes the
+// secrets.
+func (f *evidenceFlags) options(cmd *cobra.Command, s *settings.Settings, t *telemetry.Telemetry, show *display.Display) (release.Options, func(), error) {
+	secrets := secretstore.NewResolver(secretstore.Options{Secrets: redactor(cmd)})
+	keychain, err := credentials.New(credentials.Options{Stores: secrets, Secrets: redactor(cmd)})
+	if err != nil {
+		secrets.Close()
+		return release.Options{}, nil, err
+	}
+	ask := asker{cmd.InOrStdin(), cmd.ErrOrStderr()}
+	return release.Options{
+		Settings: s, Steps: runner(t, show), Secrets: secrets, Lookup: os.LookupEnv, Now: time.Now, Version: version(),
+		Keychain: keychain,
+		Password: func(context.Context) ([]byte, error) { return ask.prompt("Password of the key: ") },
+		PIN:      ask.secret(pinEnv, "PIN of the token: "),
+		Offline:  f.offline, VEX: f.vex, Report: f.report,
+	}, secrets.Close, nil
+}
+
+func newRelease(bf *builderFlags, records *telemetry.Options) *cobra.Command {
+	f := &releaseFlags{}
+	cmd := &cobra.Command{
+		Use:   "release [CONTEXT]",
+		Short: "Build an image with signed and stored evidence",
+		Long:  releaseHelp + "\n\n" + exitCodesHelp,
+		Example: `  temper release -t registry.example.com/app:1 --key cosign.key .
+  temper release --key awskms:///alias/release --evidence 's3://evidence?region=eu-central-1' .
+  temper release --gate warn --report report.html .`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				f.req.Context = args[0]
+			}
+			return f.start(cmd, bf, *records)
+		},
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		},
+	}
+	f.requestFlags.add(cmd.Flags())
+	f.evidenceFlags.add(cmd.Flags())
+	return cmd
+}
+
+// releaseFlags are the flags of temper release.
+type releaseFlags struct {
+	requestFlags
+	evidenceFlags
+}
+
+// start reads the settings, which say where records go, and runs the release.
+func (f *releaseFlags) start(cmd *cobra.Command, bf *builderFlags, records telemetry.Options) error {
+	s, err := settings.Load(settings.Options{
+		Context: f.req.Context, Dockerfile: f.req.Dockerfile, File: f.config, BuildArgs: f.req.BuildArgs, LookupEnv: os.LookupEnv,
+	})
+	if err != nil {
+		return &build.InputError{Err: err}
+	}
+	if err := f.apply(cmd, s); err != nil {
+		return err
+	}
+	if records, err = recordsOf(cmd, records, s); err != nil {
+		return err
+	}
+	return withTelemetry(cmd, records, func(ctx context.Context, t *telemetry.Telemetry) error {
+		return f.run(ctx, cmd, bf, t, s)
+	})
+}
+
+func (f *releaseFlags) run(ctx context.Context, cmd *cobra.Command, bf *builderFlags, t *telemetry.Telemetry, s *settings.Settings) (err error) {
+	catalogue.Warm()
+	mode, err := f.displayMode()
+	if err != nil {
+		return err
+	}
+	if mode, err = besideRecords(mode, t.Format()); err != nil {
+		return err
+	}
+	if err := f.complete(); err != nil {
+		return err
+	}
+	c, err := f.connect(ctx, cmd, bf)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close(context.WithoutCancel(ctx))) }()
+	show, err := openDisplay(ctx, cmd.ErrOrStderr(), mode, "releasing on "+c.Builder().String())
+	if err != nil {
+		return err
+	}
+	f.req.Status = show.Build()
+	o, wipe, err := f.options(cmd, s, t, show)
+	if err != nil {
+		show.Close()
+		return err
+	}
+	defer wipe()
+	o.Build = func(ctx context.Context, r build.Request) (*build.Result, error) { return recordedBuild(ctx, t, c, r) }
+	res, err := c.Release(ctx, f.req, o)
+	show.Close()
+	if res != nil && mode != progressui.RawJSONMode && mode != progressui.QuietMode {
+		err = errors.Join(err, summariseRelease(cmd.ErrOrStderr(), res))
+	}
+	if err == nil && f.quiet {
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), res.Build.ImageID())
+	}
+	return err
+}
+
+func summariseRelease(w io.Writer, res *release.Result) error {
+	for _, platform := range res.Build.Platforms() {
+		if err := summary.Write(w, platform, res.Build.Reports[platform]); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(w)
+	fmt.Fprintln(w, "image", res.Build.Digest())
+	fmt.Fprintln(w, "written to", res.Layout)
+	if res.Evidence == nil {
+		return nil
+	}
+	return summariseEvidence(w, res.Evidence)
+}
+
+func summariseEvidence(w io.Writer, e *release.Evidence) error {
+	if err := e.WriteSummary(w); err != nil {
+		return fmt.Errorf("write the summary: %w", err)
+	}
+	return nil
+}
+
+func newEvidenceCreate(records *telemetry.Options) *cobra.Command {
+	f := &evidenceCreateFlags{}
+	cmd := &cobra.Command{
+		Use:   "create IMAGE",
+		Short: "Make, judge, sign and store the evidence about an image that exists",
+		Long: `Do for IMAGE what temper release does after the build: catalogue it, write its
+SBOMs, scan and inspect it, ask the gates, sign and store. IMAGE is an OCI layout,
+an archive or a registry's reference.
+
+Nobody saw the image being built, so its provenance says no more than what can be
+seen of it, and marks what is attached to it as somebody's word. Settings come from
+--config only.` + "\n\n" + exitCodesHelp,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.start(cmd, *records, args[0]) },
+	}
+	f.progressFlags.add(cmd.Flags())
+	f.evidenceFlags.add(cmd.Flags())
+	cmd.Flags().StringArrayVar(&f.platforms, "platform", nil, "Platforms of IMAGE (default: all)")
+	cmd.Flags().BoolVar(&f.insecure, "allow-insecure-registry", false, "Allow registries over HTTP, and HTTPS with certificates that nobody vouches for")
+	return cmd
+}
+
+// evidenceCreateFlags are the flags of temper evidence create.
+type evidenceCreateFlags struct {
+	progressFlags
+	evidenceFlags
+	platforms []string
+	insecure  bool
+}
+
+func (f *evidenceCreateFlags) start(cmd *cobra.Command, records telemetry.Options, spec string) error {
+	o := settings.Options{File: f.config}
+	if f.config == "" {
+		// No context: nothing but defaults.
+		o.Context = "-"
+	}
+	s, err := settings.Load(o)
+	if err != nil {
+		return &build.InputError{Err: err}
+	}
+	s.Remote = false
+	if err := f.apply(cmd, s); err != nil {
+		return err
+	}
+	if records, err = recordsOf(cmd, records, s); err != nil {
+		return err
+	}
+	return withTelemetry(cmd, records, func(ctx context.Context, t *telemetry.Telemetry) error {
+		return f.run(ctx, cmd, t, s, spec)
+	})
+}
+
+func (f *evidenceCreateFlags) run(ctx context.Context, cmd *cobra.Command, t *telemetry.Telemetry, s *settings.Settings, spec string) (err error) {
+	mode, err := f.displayMode()
+	if err != nil {
+		return err
+	}
+	if mode, err = besideRecords(mode, t.Format()); err != nil {
+		return err
+	}
+	show, err := openDisplay(ctx, cmd.ErrOrStderr(), mode, "making evidence")
+	if err != nil {
+		return err
+	}
+	defer show.Close()
+	o, wipe, err := f.options(cmd, s, t, show)
+	if err != nil {
+		show.Close()
+		return err
+	}
+	defer wipe()
+	set, err := subject.Open(ctx, spec, subject.Options{Platforms: f.platforms, Keychain: o.Keychain, Insecure: f.insecure})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, set.Close()) }()
+	e, err := release.Make(ctx, set, o)
+	show.Close()
+	if e != nil && mode != progressui.RawJSONMode && mode != progressui.QuietMode {
+		err = errors.Join(err, summariseEvidence(cmd.ErrOrStderr(), e))
+	}
+	return err
+}

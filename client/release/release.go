@@ -1,0 +1,200 @@
+// Package release carries out the pipeline: it builds an image, makes the evidence
+// about it, asks the gates, signs and stores. The steps are those of the other
+// packages; this one puts them in order and side by side.
+//
+// The order is: build, which patches and hardens inside the builder; test;
+// evidence; publish. Tests of the image and publishing have their places in Run and
+// are not built yet.
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+
+	"github.com/temper-images/temper/client/build"
+	"github.com/temper-images/temper/client/builder"
+	"github.com/temper-images/temper/client/ci"
+	"github.com/temper-images/temper/client/output"
+	"github.com/temper-images/temper/client/secretstore"
+	"github.com/temper-images/temper/client/settings"
+	"github.com/temper-images/temper/client/stage"
+	"github.com/temper-images/temper/client/subject"
+	"github.com/temper-images/temper/frontend/config"
+)
+
+// Options are what the steps of a release share.
+type Options struct {
+	// Settings are temper.yaml with its overrides.
+	Settings *settings.Settings
+	// Steps carries out the steps.
+	Steps *stage.Runner
+	// Secrets resolves references in the settings.
+	Secrets *secretstore.Resolver
+	// Keychain has the registries' credentials.
+	Keychain authn.Keychain
+	// Lookup finds a variable of the environment.
+	Lookup func(string) (string, bool)
+	// Now is the clock: for the age of the database, the end of exceptions and the
+	// times in provenance. Documents otherwise bear the image's own time.
+	Now func() time.Time
+	// Version is Temper's own.
+	Version string
+	// Password and PIN ask the user for what opens the key, when neither the
+	// settings nor the environment say it. What they return is wiped.
+	Password, PIN func(context.Context) ([]byte, error)
+	// Offline says that the vulnerability database is taken as it is.
+	Offline bool
+	// VEX are files with VEX documents, besides those of the settings.
+	VEX []string
+	// Report is a file for the HTML page, or empty.
+	Report string
+	// Build carries out the build; nil means build.Run. The command records it.
+	Build func(context.Context, build.Request) (*build.Result, error)
+	// NoToken leaves the CI platform's identity token alone.
+	NoToken bool
+}
+
+// Result is what a release came to.
+type Result struct {
+	Build *build.Result
+	// Layout is the directory of the image.
+	Layout   string
+	Evidence *Evidence
+}
+
+// Run carries out a release with a builder. The output of the build must be a
+// directory with an OCI layout; empty means the default, named after the context. A gate that refuses the image ends it
+// with a *RefusedError, after the documents about the refusal were written.
+func Run(ctx context.Context, b *builder.Builder, r build.Request, o Options) (res *Result, err error) {
+	layout, err := layoutOf(&r)
+	if err != nil {
+		return nil, err
+	}
+	began := o.Now()
+	// The database is fetched while the image is built.
+	db := o.openDatabase(ctx)
+	defer func() { err = errors.Join(err, db.close()) }()
+	r.Provenance = true
+	if o.Settings.Remote {
+		r.EffectiveConfig = true
+	}
+	res = &Result{Layout: layout}
+	if o.Build == nil {
+		o.Build = func(ctx context.Context, r build.Request) (*build.Result, error) { return build.Run(ctx, b, r) }
+	}
+	if res.Build, err = o.Build(ctx, r); err != nil {
+		return nil, err
+	}
+	if o, err = o.effective(res.Build); err != nil {
+		return nil, err
+	}
+	set, err := subject.Open(ctx, layout, subject.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("open the image that was built: %w", err)
+	}
+	defer set.Close()
+	facts, err := o.detect(ctx, &r, layout)
+	if err != nil {
+		return nil, err
+	}
+	src := &origin{
+		request: &r, result: res.Build, ci: facts, began: began,
+		builderKind: string(b.Kind), buildkit: b.Version, frontend: r.Frontend,
+		dockerfile: readDockerfile(&r, o.Settings),
+	}
+	stages, remove, err := o.builderStages(ctx, b, r)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	src.stages = stages
+	res.Evidence, err = o.make(ctx, set, db, src)
+	return res, err
+}
+
+// layoutOf is the directory that the build's output goes to.
+func layoutOf(r *build.Request) (string, error) {
+	if len(r.Outputs) == 0 {
+		o, err := output.Default(r.Context)
+		if err != nil {
+			return "", err
+		}
+		r.Outputs = []string{o.Dest}
+		return o.Dest, nil
+	}
+	if len(r.Outputs) > 1 {
+		return "", &build.InputError{Err: errors.New("a release has one output, the directory of its OCI layout")}
+	}
+	o, err := output.Parse(r.Outputs[0])
+	if err != nil {
+		return "", &build.InputError{Err: fmt.Errorf("--output %s: %w", r.Outputs[0], err)}
+	}
+	if o.Type != output.TypeOCI || !o.Dir() || o.Dest == "-" {
+		return "", &build.InputError{Err: fmt.Errorf("--output %s: a release is written to a directory with an OCI layout; temper build writes other outputs", r.Outputs[0])}
+	}
+	return o.Dest, nil
+}
+
+// effective takes the settings that the frontend read, when only it could.
+func (o Options) effective(res *build.Result) (Options, error) {
+	dt, ok := res.Metadata[config.EffectiveKey]
+	if !ok || !o.Settings.Remote {
+		return o, nil
+	}
+	c, err := config.Decode(dt)
+	if err != nil {
+		return o, err
+	}
+	s := *o.Settings
+	s.Config = c
+	o.Settings = &s
+	return o, nil
+}
+
+// detect finds out who builds, and from what source.
+func (o Options) detect(ctx context.Context, r *build.Request, layout string) (*ci.Facts, error) {
+	opts := ci.Options{Lookup: o.Lookup, NoToken: o.NoToken, Now: o.Now}
+	if o.Settings.Dir != "" {
+		opts.Dir = o.Settings.Dir
+		opts.Ignore = []string{layout}
+		if url := o.Settings.Evidence.URL; !strings.Contains(url, "://") {
+			opts.Ignore = append(opts.Ignore, url)
+		}
+	}
+	return ci.Detect(ctx, opts)
+}
+
+// stageLayout is a builder stage that is to be catalogued.
+type stageLayout struct{ name, dir string }
+
+// builderStages builds the stages that the settings name into temporary layouts,
+// which the builder has in its cache already. The function removes them.
+func (o Options) builderStages(ctx context.Context, b *builder.Builder, r build.Request) (stages []stageLayout, remove func() error, err error) {
+	names := slices.Compact(slices.Sorted(slices.Values(o.Settings.SBOM.Stages)))
+	if len(names) == 0 {
+		return nil, func() error { return nil }, nil
+	}
+	tmp, err := os.MkdirTemp("", "temper-stages-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("make room for builder stages: %w", err)
+	}
+	remove = func() error { return os.RemoveAll(tmp) }
+	for i, name := range names {
+		dir := filepath.Join(tmp, strconv.Itoa(i))
+		r.Target, r.Outputs, r.Tags, r.Provenance, r.EffectiveConfig, r.Status = name, []string{dir}, nil, false, false, nil
+		if _, err := build.Run(ctx, b, r); err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("build stage %s to catalogue it (sbom.stages): %w", name, err), remove())
+		}
+		stages = append(stages, stageLayout{name, dir})
+	}
+	return stages, remove, nil
+}
