@@ -94,6 +94,7 @@ func encodings(s string, to map[string]struct{}) {
 	for _, j := range []string{jsonHTML(s), jsonPlain(s), jsonASCII(s)} {
 		add(j, jsonPlain(j), strings.ReplaceAll(j, "/", `\/`))
 	}
+	add(strings.Trim(fmt.Sprint([]byte(s)), "[]"))
 	add(html.EscapeString(s))
 	// encoding/xml and templates have their own words for the same characters.
 	add(strings.NewReplacer("&#34;", "&quot;", "&#39;", "&apos;").Replace(html.EscapeString(s)))
