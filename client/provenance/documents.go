@@ -130,7 +130,8 @@ func checkSubject(dt []byte, image digest.Digest) error {
 			Digest map[string]string `json:"digest"`
 		} `json:"subject"`
 	}
-	if json.Unmarshal(dt, &head) != nil || !strings.HasPrefix(head.Type, "https://in-toto.io/Statement/") {
+	isStatement := json.Unmarshal(dt, &head) == nil && strings.HasPrefix(head.Type, "https://in-toto.io/Statement/")
+	if !isStatement {
 		return nil
 	}
 	for _, s := range head.Subject {
