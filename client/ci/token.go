@@ -32,7 +32,7 @@ type TokenError struct {
 }
 
 func (e *TokenError) Error() string {
-	return fmt.Sprintf("identity token of %s: %v; mend the job's token settings, or do without it (--no-token)", e.Platform.Name(), e.Err)
+	return fmt.Sprintf("identity token of %s: %v; mend the job's token settings, or take it away from the job", e.Platform.Name(), e.Err)
 }
 
 func (e *TokenError) Unwrap() error { return e.Err }
