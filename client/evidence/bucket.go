@@ -60,9 +60,22 @@ func (c cloud) read(ctx context.Context, key string, limit int64) (_ []byte, err
 }
 
 func (c cloud) create(ctx context.Context, key, mediaType string, data []byte) error {
+	err := c.upload(ctx, key, mediaType, data, true)
+	if code, _ := storeCode(err); err != nil && code == "NotImplemented" {
+		// Some servers with S3's protocol know no conditional writes. Whoever
+		// calls this has seen that there is no such object.
+		err = c.upload(ctx, key, mediaType, data, false)
+	}
+	if gcerrors.Code(err) == gcerrors.FailedPrecondition {
+		return errPresent
+	}
+	return bare(err)
+}
+
+func (c cloud) upload(ctx context.Context, key, mediaType string, data []byte, onlyNew bool) error {
 	sum := md5.Sum(data) //nolint:gosec // see the import
-	err := c.bucket.Upload(ctx, key, bytes.NewReader(data), &blob.WriterOptions{
-		IfNotExist:                  true,
+	return c.bucket.Upload(ctx, key, bytes.NewReader(data), &blob.WriterOptions{
+		IfNotExist:                  onlyNew,
 		ContentType:                 mediaType,
 		DisableContentTypeDetection: true,
 		ContentMD5:                  sum[:],
@@ -83,10 +96,6 @@ func (c cloud) create(ctx context.Context, key, mediaType string, data []byte) e
 			return nil
 		},
 	})
-	if gcerrors.Code(err) == gcerrors.FailedPrecondition {
-		return errPresent
-	}
-	return bare(err)
 }
 
 func (c cloud) list(ctx context.Context, prefix string, yield func(string) error) error {

@@ -352,3 +352,55 @@ func TestCancelled(t *testing.T) {
 	require.ErrorIs(t, err, why)
 	require.Empty(t, files(t, dir))
 }
+
+// pairVerifier is as strict as keyless signing: a signature is good only with the
+// bundle of the same run.
+type pairVerifier struct{ digestVerifier }
+
+func (v pairVerifier) Verify(ctx context.Context, data, sig, bundle []byte) error {
+	if bundle == nil {
+		return errors.New("a signature alone does not say who signed")
+	}
+	if sig != nil && string(sig) != string(bundle) {
+		return errors.New("the signature is of another run")
+	}
+	return v.digestVerifier.Verify(ctx, data, sig, bundle)
+}
+
+// A run that was broken off between a bundle and its signature leaves no pair that
+// does not fit.
+func TestPairsOfABrokenRun(t *testing.T) {
+	img := testImage()
+	run := func(salt string) []artifact.Artifact {
+		doc := testDocuments(img)[0]
+		return []artifact.Artifact{
+			doc,
+			{Kind: artifact.SBOM, Name: doc.Name + ".sig", MediaType: artifact.TypeSignature, Data: sign(doc.Data, salt)},
+			{Kind: artifact.SBOM, Name: doc.Name + ".sigstore.json", MediaType: artifact.TypeBundle, Data: sign(doc.Data, salt)},
+		}
+	}
+	for name, tt := range map[string]struct{ missing, want string }{
+		"whole":        {"", "first"},
+		"no signature": {".sig", "second"},
+		"no bundle":    {".sigstore.json", "second"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := open(t, dir, Options{Verifier: pairVerifier{}})
+			first, err := s.Upload(t.Context(), img, run("first"))
+			require.NoError(t, err)
+			if tt.missing != "" {
+				require.NoError(t, os.Remove(filepath.Join(dir, first.Entries[0].Path+tt.missing)))
+			}
+			r, err := s.Put(t.Context(), img, run("second"))
+			require.NoError(t, err)
+			data, err := s.Get(t.Context(), *r.Entries[0].Signature)
+			require.NoError(t, err)
+			require.Equal(t, string(sign(run("")[0].Data, tt.want)), string(data))
+			v, err := s.Verify(t.Context(), img.Digest, VerifyOptions{Verifier: pairVerifier{}})
+			require.NoError(t, err)
+			require.NoError(t, v.Err())
+			require.Equal(t, 2, v.Signatures)
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -28,15 +29,16 @@ func BenchmarkPut(b *testing.B) {
 				s, err := evidence.Open(b.Context(), location, evidence.Options{})
 				require.NoError(b, err)
 				defer s.Close()
+				started := time.Now().UnixNano()
+				_, err = s.Put(b.Context(), image(fmt.Sprintf("bench-%d-0", started)), docs)
+				require.NoError(b, err)
 				b.SetBytes(12 * 3 << 20)
 				n := 0
 				for b.Loop() {
-					name := "again"
 					if !again {
 						n++
-						name = fmt.Sprintf("bench-%s-%d", filepath.Base(filepath.Dir(b.TempDir())), n)
 					}
-					_, err := s.Put(b.Context(), image(fmt.Sprintf("%s%p", name, b)), docs)
+					_, err := s.Put(b.Context(), image(fmt.Sprintf("bench-%d-%d", started, n)), docs)
 					require.NoError(b, err)
 				}
 			})

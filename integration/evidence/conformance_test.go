@@ -274,3 +274,26 @@ func TestConditionalWrites(t *testing.T) {
 	}
 	require.Equal(t, 5, seen)
 }
+
+// A server that knows no conditional writes says so, and is looked at first.
+func TestNoConditionalWrites(t *testing.T) {
+	p := newPlace(t, objectstore.S3)
+	refused := 0
+	p.proxy.Set(func(r *http.Request) fault.Fault {
+		if r.Header.Get("If-None-Match") == "" {
+			return nil
+		}
+		refused++
+		return fault.Reply(http.StatusNotImplemented, http.Header{"Content-Type": {"application/xml"}},
+			`<Error><Code>NotImplemented</Code><Message>A header you provided implies functionality that is not implemented.</Message></Error>`)
+	})
+	s := p.open(t, evidence.Options{})
+	_, err := s.Put(t.Context(), image("app"), documents(3, 1000))
+	require.NoError(t, err)
+	require.Equal(t, 9, refused)
+	changed := documents(1, 1000)
+	changed[0].Data = []byte("another")
+	r, err := s.Put(t.Context(), image("app"), changed[:1])
+	require.NoError(t, err)
+	require.Contains(t, r.Entries[0].Path, digest.FromString("another").Encoded()[:12])
+}
