@@ -8,10 +8,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/shlex"
 	"github.com/stretchr/testify/require"
 
+	"github.com/temper-images/temper/client/vulndb"
+	"github.com/temper-images/temper/client/vulndb/vulndbtest"
 	"github.com/temper-images/temper/integration/door"
 	"github.com/temper-images/temper/integration/tools"
 )
@@ -77,6 +80,7 @@ func TestDocumentedCommands(t *testing.T) {
 					t.Fatalf("%s: no rule says how to run %q", file, command)
 				}
 				cmd.Dir = dir
+				cmd.Env = append(os.Environ(), vulndb.EnvDir+"="+filepath.Join(dir, ".cache"))
 				out, err := cmd.CombinedOutput()
 				require.NoError(t, err, "%s", out)
 				ran++
@@ -95,10 +99,26 @@ func documentedDirectory(t *testing.T) string {
 	dockerfile := regexp.MustCompile("(?s)```dockerfile\n(.*?)```").FindStringSubmatch(string(readme))
 	require.Len(t, dockerfile, 2, "the README shows a Dockerfile")
 	dir := contextDir(t, map[string]string{"Dockerfile": dockerfile[1], ".dockerignore": "bin\nexamples\n*.oci\n*.tar\n"})
+	vulnerabilities(t, dir)
 	for _, name := range []string{"bin", "examples"} {
 		require.NoError(t, os.Symlink(filepath.Join(tools.Root(), name), filepath.Join(dir, name)))
 	}
 	return dir
+}
+
+// vulnerabilities puts into a directory what docs/scan.md needs: a vulnerability
+// database of today, and a VEX document.
+func vulnerabilities(t *testing.T, dir string) {
+	t.Helper()
+	db, err := vulndbtest.Build(t.TempDir(), time.Now(), vulndbtest.Records{Debian: []vulndbtest.Record{
+		{ID: "CVE-2026-0001", Package: "nginx", Fixed: "99", Severity: "High"},
+	}})
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(db.Archive, filepath.Join(dir, "vulnerability-db.tar.zst")))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "nginx.openvex.json"), []byte(`{"@context": "https://openvex.dev/ns/v0.2.0",
+		"@id": "https://example.com/vex", "author": "Ada", "timestamp": "2026-04-01T00:00:00Z", "version": 1,
+		"statements": [{"vulnerability": {"name": "CVE-2026-0001"}, "products": [{"@id": "pkg:oci/nginx"}], "status": "not_affected",
+		"justification": "vulnerable_code_not_in_execute_path"}]}`), 0o644))
 }
 
 // shellCommands returns the commands in the sh blocks of a Markdown text, without
