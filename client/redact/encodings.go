@@ -94,10 +94,22 @@ func encodings(s string, to map[string]struct{}) {
 	for _, j := range []string{jsonHTML(s), jsonPlain(s), jsonASCII(s)} {
 		add(j, jsonPlain(j), strings.ReplaceAll(j, "/", `\/`))
 	}
-	add(strings.Trim(fmt.Sprint([]byte(s)), "[]"))
+	add(decimal(s))
 	add(html.EscapeString(s))
 	// encoding/xml and templates have their own words for the same characters.
 	add(strings.NewReplacer("&#34;", "&quot;", "&#39;", "&apos;").Replace(html.EscapeString(s)))
+}
+
+// decimal writes bytes as fmt does: "104 117 110".
+func decimal(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(strconv.Itoa(int(s[i])))
+	}
+	return b.String()
 }
 
 // alignedBase64 is what s alone decides of a base64 text in which offset bytes

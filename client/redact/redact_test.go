@@ -50,7 +50,7 @@ func TestEncodings(t *testing.T) {
 		"quoted":     fmt.Sprintf("%q", secret),
 		"ascii":      fmt.Sprintf("%+q", secret),
 		"html":       html.EscapeString(secret),
-		"bytes":      fmt.Sprint([]byte(secret)),
+		"bytes":      fmt.Sprintf("%v", []byte(secret)),
 	}
 	for offset := range 3 {
 		in := strings.Repeat("u", offset) + secret + " and more"

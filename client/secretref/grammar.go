@@ -42,7 +42,7 @@ var grammars = map[string]grammar{
 			"address", "auth_method", "decode", "host", "namespace", "password_env", "password_file", "proto",
 			"role_id", "token_env", "token_file", "username", "version",
 		},
-		refused: map[string]string{"secret_id": "it would be a secret in the reference: set VAULT_SECRET_ID"},
+		refused: map[string]string{"secret_id": "it would be a secret in the reference: set VAULT_SECRET_ID"}, //nolint:gosec // no credential, but a reason
 		values: map[string][]string{
 			"auth_method": {"token", "approle", "kubernetes", "userpass"},
 			"decode":      {"raw", "base64"},

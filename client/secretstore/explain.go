@@ -3,6 +3,7 @@ package secretstore
 import (
 	"errors"
 	"io/fs"
+	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
@@ -34,12 +35,10 @@ func explainAWS(err error) (reason, bool) {
 			kind = ErrFailed
 		}
 		why := reason{kind: kind, what: clean(strings.TrimSuffix(m[1]+": "+m[2], ": "))}
-		switch kind {
-		case ErrDenied:
-			why.advice = "check the AWS credentials, the clock, and that their policy allows this secret and its KMS key"
-		case ErrNotFound:
-			why.advice = "check the name and the region"
-		}
+		why.advice = map[error]string{
+			ErrDenied:   "check the AWS credentials, the clock, and that their policy allows this secret and its KMS key",
+			ErrNotFound: "check the name and the region",
+		}[kind]
 		return why, true
 	}
 	switch {
@@ -125,11 +124,11 @@ func explainAzure(err error) (reason, bool) {
 	if errors.As(err, &answer) {
 		what := "Azure answered " + clean(strconv.Itoa(answer.StatusCode)+" "+answer.ErrorCode)
 		switch {
-		case answer.StatusCode == 401, answer.StatusCode == 403:
+		case answer.StatusCode == http.StatusUnauthorized, answer.StatusCode == http.StatusForbidden:
 			return reason{ErrDenied, what, "check that the identity has the role Key Vault Secrets User on this vault"}, true
-		case answer.StatusCode == 404:
+		case answer.StatusCode == http.StatusNotFound:
 			return reason{ErrNotFound, what, "check the vault, the name and the version"}, true
-		case answer.StatusCode == 429, answer.StatusCode >= 500:
+		case answer.StatusCode == http.StatusTooManyRequests, answer.StatusCode >= http.StatusInternalServerError:
 			return reason{ErrUnavailable, what, "run this again later"}, true
 		}
 		return reason{ErrFailed, what, ""}, true

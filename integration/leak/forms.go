@@ -65,7 +65,7 @@ func forms(secret string) []form {
 	}
 	add("Go syntax", strings.Trim(fmt.Sprintf("%q", secret), `"`), false)
 	add("Go syntax", strings.Trim(fmt.Sprintf("%+q", secret), `"`), false)
-	add("Go bytes", strings.Trim(fmt.Sprint([]byte(secret)), "[]"), false)
+	add("Go bytes", strings.Trim(fmt.Sprintf("%v", []byte(secret)), "[]"), false)
 	add("HTML", html.EscapeString(secret), false)
 	return out
 }

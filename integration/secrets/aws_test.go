@@ -77,7 +77,10 @@ func (*aws) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail("InvalidSignatureException", "The request signature we calculated does not match.\n\nThe Canonical String was\nx-amz-security-token:p1anted")
 		return
 	}
-	var in struct{ SecretId, Name, Path, VersionStage string }
+	var in struct {
+		SecretID                 string `json:"SecretId"`
+		Name, Path, VersionStage string
+	}
 	if err := json.Unmarshal(body, &in); err != nil {
 		fail("SerializationException", "no JSON")
 		return
@@ -86,9 +89,9 @@ func (*aws) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return object{"Name": name, "Value": value, "Type": "SecureString", "Version": version}
 	}
 	var out object
-	switch operation + " " + in.SecretId + in.Name + in.Path {
+	switch operation + " " + in.SecretID + in.Name + in.Path {
 	case "GetSecretValue team/app":
-		out = object{"Name": in.SecretId, "SecretString": `{"password": "` + planted + `"}`}
+		out = object{"Name": in.SecretID, "SecretString": `{"password": "` + planted + `"}`}
 		if in.VersionStage == "AWSPREVIOUS" {
 			out["SecretString"] = planted + "-old"
 		}
