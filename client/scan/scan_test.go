@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/anchore/syft/syft/linux"
 	"github.com/anchore/syft/syft/pkg"
 	"github.com/anchore/syft/syft/sbom"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 
 	"github.com/temper-images/temper/client/finding"
@@ -236,6 +238,19 @@ func TestPredicate(t *testing.T) {
 	require.NoError(t, json.Unmarshal(dt, &p))
 	require.Len(t, p.Scanner.Result.Matches, 5)
 	require.Equal(t, epoch, p.Metadata.ScanStartedOn)
+}
+
+// The report keeps to the standard's schema, which Grype's module carries.
+func TestSARIF(t *testing.T) {
+	module, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/anchore/grype").Output()
+	require.NoError(t, err)
+	schema, err := jsonschema.NewCompiler().Compile(filepath.Join(strings.TrimSpace(string(module)), "grype/presenter/sarif/testdata/sarif-schema-2.1.0.json"))
+	require.NoError(t, err)
+	dt, err := scanned(t, scantest.Catalogue(), Options{}).Format(FormatSARIF)
+	require.NoError(t, err)
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(dt))
+	require.NoError(t, err)
+	require.NoError(t, schema.Validate(doc))
 }
 
 // The version in the documents is the one that is linked.

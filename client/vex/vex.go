@@ -24,7 +24,8 @@ import (
 	"github.com/temper-images/temper/client/finding"
 )
 
-// PredicateType begins the in-toto predicate types of OpenVEX documents.
+// PredicateType is the in-toto predicate type of OpenVEX documents; some tools put
+// "/v0.2.0" behind it.
 const PredicateType = "https://openvex.dev/ns"
 
 // maxDocument bounds a document, in bytes.

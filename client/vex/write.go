@@ -14,6 +14,8 @@ import (
 	"github.com/anchore/packageurl-go"
 	digest "github.com/opencontainers/go-digest"
 	openvex "github.com/openvex/go-vex/pkg/vex"
+
+	"github.com/temper-images/temper/client/artifact"
 )
 
 // Patched is a package whose vulnerabilities an update took away.
@@ -115,6 +117,19 @@ func Write(r Report) ([]byte, error) {
 		return nil, err
 	}
 	return b.Bytes(), nil
+}
+
+// Artifact is the document of a report as a document of evidence. Arch becomes part
+// of its name.
+func Artifact(r Report, arch string) (artifact.Artifact, error) {
+	dt, err := Write(r)
+	if err != nil {
+		return artifact.Artifact{}, err
+	}
+	return artifact.Artifact{
+		Kind: artifact.VEX, Name: fmt.Sprintf("vex-%s-%s.openvex.json", r.Name, arch), MediaType: artifact.TypeJSON,
+		PredicateType: PredicateType, Platform: r.Platform, Data: dt,
+	}, nil
 }
 
 func compareStatements(a, b openvex.Statement) int {

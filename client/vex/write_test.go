@@ -42,6 +42,12 @@ func TestWrite(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, string(want), string(dt))
 
+	a, err := Artifact(report(), "arm-v7")
+	require.NoError(t, err)
+	require.NoError(t, a.Validate())
+	require.Equal(t, "vex-app-arm-v7.openvex.json", a.Name)
+	require.Equal(t, dt, a.Data)
+
 	other := report()
 	slices.Reverse(other.Patched[0].Vulnerabilities)
 	slices.Reverse(other.Removed)

@@ -84,7 +84,8 @@ type Options struct {
 	// Insecure allows a registry without TLS, or with a certificate that nobody
 	// vouches for.
 	Insecure bool
-	// Progress is told how far a long step is, from one goroutine. It may be nil.
+	// Progress is told how far a long step is, never from two goroutines at once.
+	// It may be nil.
 	Progress func(Progress)
 
 	// firstDelay is the pause before the second attempt; zero means the library's.

@@ -207,7 +207,8 @@ func (c *scanCommand) prepare(s *settings.Settings) error {
 func isSBOM(spec string) (bool, error) {
 	fi, err := os.Stat(spec)
 	if err != nil || !fi.Mode().IsRegular() {
-		return false, nil //nolint:nilerr // it may be a reference; whoever opens it says what is wrong
+		// It may be a reference. Whoever opens it says what is wrong.
+		return false, nil
 	}
 	f, err := os.Open(spec)
 	if err != nil {
