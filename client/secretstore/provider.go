@@ -36,7 +36,7 @@ type provider struct {
 }
 
 // quiet is where vals' providers log to.
-var quiet = log.New(log.Config{Output: io.Discard}) //nolint:forbidigo // it is vals' logger, and discards
+var quiet = log.New(log.Config{Output: io.Discard})
 
 // awsLogging keeps the AWS SDK from writing requests and answers to standard error.
 const awsLogging = "off"
