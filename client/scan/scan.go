@@ -74,12 +74,14 @@ func Match(ctx context.Context, s *sbom.SBOM, db *vulndb.Database, o Options) (*
 }
 
 // File scans the SBOM in a file: Syft's JSON, CycloneDX or SPDX. Of an SBOM that
-// another tool wrote, package URLs tell what there is to match.
+// another tool wrote, package URLs tell what there is to match. What the SBOM records
+// of its image is added to Options.Image.
 func File(ctx context.Context, name string, db *vulndb.Database, o Options) (*Result, error) {
 	packages, about, s, err := pkg.Provide("sbom:"+name, providerConfig())
 	if err != nil {
 		return nil, &InputError{Name: name, Err: err}
 	}
+	o.Image = recorded(o.Image, s.Source)
 	return find(ctx, s, packages, about, db, o)
 }
 

@@ -3,8 +3,11 @@ package scan
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/anchore/syft/syft/source"
+	"github.com/google/go-containerregistry/pkg/name"
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/temper-images/temper/client/subject"
@@ -25,6 +28,33 @@ func About(img *subject.Image) (vex.Image, error) {
 		out.References = []string{img.Reference}
 	}
 	return out, nil
+}
+
+// recorded adds to what is known of the image what its SBOM records of it.
+func recorded(img vex.Image, src source.Description) vex.Image {
+	m, ok := src.Metadata.(source.ImageMetadata)
+	if !ok {
+		return img
+	}
+	for _, d := range []string{m.ManifestDigest, m.ID} {
+		if d := digest.Digest(d); d.Validate() == nil {
+			img.Digests = append(slices.Clone(img.Digests), d)
+		}
+	}
+	refs := slices.Concat(img.References, m.Tags, m.RepoDigests)
+	if ref, err := name.ParseReference(m.UserInput); err == nil && strings.ContainsAny(m.UserInput, "/:") {
+		refs = append(refs, ref.String())
+	}
+	for _, ref := range m.RepoDigests {
+		if _, d, ok := strings.Cut(ref, "@"); ok && digest.Digest(d).Validate() == nil {
+			img.Digests = append(slices.Clone(img.Digests), digest.Digest(d))
+		}
+	}
+	img.References = sortedSet(refs)
+	if img.Platform == "" && m.OS != "" {
+		img.Platform = strings.TrimSuffix(m.OS+"/"+m.Architecture+"/"+m.Variant, "/")
+	}
+	return img
 }
 
 // AttachedVEX are the OpenVEX documents that are attached to an image. Nobody

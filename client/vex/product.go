@@ -103,11 +103,11 @@ func normalRepository(r name.Repository) string {
 // types/oci-definition and docker-definition).
 func (img Image) isPURL(p packageurl.PackageURL) bool {
 	q := p.Qualifiers.Map()
-	tag := q["tag"]
+	tag, proven := q["tag"], false
 	switch v := p.Version; {
 	case v == "":
 	case strings.HasPrefix(v, "sha256:") || bareDigest.MatchString(v):
-		if !img.hasDigest("sha256:" + strings.TrimPrefix(v, "sha256:")) {
+		if proven = img.hasDigest("sha256:" + strings.TrimPrefix(v, "sha256:")); !proven {
 			return false
 		}
 	case tag != "" && tag != v:
@@ -133,9 +133,10 @@ func (img Image) isPURL(p packageurl.PackageURL) bool {
 	}
 	switch p.Type {
 	case "oci":
-		return img.inRepository(p.Name, q["repository_url"], "", tag)
+		// The digest says what the image is, wherever and by whatever name it lies.
+		return proven || img.inRepository(p.Name, q["repository_url"], "", tag)
 	case "docker":
-		return img.inRepository(p.Name, q["repository_url"], p.Namespace, tag)
+		return proven || img.inRepository(p.Name, q["repository_url"], p.Namespace, tag)
 	case "generic":
 		return strings.EqualFold(p.Name, img.Name) && p.Version != "" && (tag == "" || img.hasTag(tag))
 	}

@@ -73,6 +73,8 @@ func TestProducts(t *testing.T) {
 		{"oci with digest", img, `{"@id": "pkg:oci/app@sha256:` + hex + `"}`, true},
 		{"oci with escaped digest", img, `{"@id": "pkg:oci/app@sha256%3A` + hex + `"}`, true},
 		{"oci with doubled algorithm", img, `{"@id": "pkg:oci/app@sha256:sha256:` + hex + `"}`, true},
+		{"oci with digest, elsewhere", img, `{"@id": "pkg:oci/copy@sha256:` + hex + `?repository_url=mirror.example.com/copy"}`, true},
+		{"oci with digest, other architecture", img, `{"@id": "pkg:oci/app@sha256:` + hex + `?arch=amd64"}`, false},
 		{"oci with other digest", img, `{"@id": "pkg:oci/app@` + digest.FromString("other").String() + `"}`, false},
 		{"oci with tag", img, `{"@id": "pkg:oci/app?tag=1.2"}`, true},
 		{"oci with tag as version", img, `{"@id": "pkg:oci/app@1.2"}`, true},

@@ -107,6 +107,11 @@ func TestGate(t *testing.T) {
 		require.Contains(t, out, "excused by VEX")
 		require.Equal(t, []struct{ Verdict, Rule string }{{"excused", "vex"}}, decisions(t, dir))
 	})
+	t.Run("VEX for the image of an SBOM", func(t *testing.T) {
+		code, out, _ := run(t, bill, map[string]string{"app.openvex.json": vex}, "--vex", "app.openvex.json")
+		require.Zero(t, code)
+		require.Contains(t, out, "excused by VEX")
+	})
 	t.Run("exception", func(t *testing.T) {
 		code, _, dir := run(t, bill, exception("2099-01-01"))
 		require.Zero(t, code)
