@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"bytes"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -124,6 +125,38 @@ func TestFullDisk(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A mirror's address may be a secret reference, and its password is told to nobody.
+func TestSecretMirror(t *testing.T) {
+	d := ready(t)
+	files := http.StripPrefix("/v6", http.FileServer(http.Dir(d.db.Dir)))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "ci" || password != "hunter2hunter2" {
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
+	defer srv.Close()
+	cache := filepath.Join(t.TempDir(), "cache")
+	t.Setenv("MIRROR", strings.Replace(srv.URL, "://", "://ci:hunter2hunter2@", 1))
+	code, out, log := temper(t, t.TempDir(), cache, "db", "update", "--db", "ref+env://MIRROR", "--progress", "plain")
+	require.Zero(t, code, "%s", log)
+	require.NotContains(t, out+log, "hunter2")
+	for _, args := range [][]string{{"db", "status", "--db", "ref+env://MIRROR"}, {"db", "update", "--db", "ref+env://MIRROR", "--db-max-age", "1"}} {
+		_, out, log := temper(t, t.TempDir(), cache, args...)
+		require.NotContains(t, out+log, "hunter2")
+	}
+	require.NoError(t, filepath.WalkDir(cache, func(path string, e os.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			var dt []byte
+			if dt, err = os.ReadFile(path); err == nil && bytes.Contains(dt, []byte("hunter2")) {
+				t.Errorf("%s has the password in it", path)
+			}
+		}
+		return err
+	}))
 }
 
 // What one server publishes is imported on a machine without a network.

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/temper-images/temper/client/build"
+	"github.com/temper-images/temper/client/secretref"
+	"github.com/temper-images/temper/client/secretstore"
 	"github.com/temper-images/temper/client/vulndb"
 )
 
@@ -23,15 +29,19 @@ func (f *databaseFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.offline, "offline", false, "Use no network for the database: what is there must do")
 }
 
-// options are the flags over what temper.yaml says.
-func (f *databaseFlags) options(source string, maxAge int) vulndb.Options {
-	o := vulndb.Options{Source: source, Offline: f.offline, Keychain: authn.DefaultKeychain, Insecure: f.insecure}
-	if f.source != "" {
-		o.Source = f.source
+// options are the flags over what temper.yaml says. A source may be a secret
+// reference, since a mirror's address may hold a password.
+func (f *databaseFlags) options(cmd *cobra.Command, source string, maxAge int) (vulndb.Options, error) {
+	o := vulndb.Options{Source: cmp.Or(f.source, source), Offline: f.offline, Keychain: authn.DefaultKeychain, Insecure: f.insecure}
+	o.MaxAge = time.Duration(cmp.Or(f.maxAge, maxAge)) * 24 * time.Hour
+	value, err := secretref.Parse(o.Source)
+	if err != nil {
+		return o, &build.InputError{Err: fmt.Errorf("--db: %w", err)}
 	}
-	if f.maxAge != 0 {
-		maxAge = f.maxAge
+	resolver := secretstore.NewResolver(secretstore.Options{Secrets: redactor(cmd)})
+	defer resolver.Close()
+	if o.Source, err = resolver.Text(cmd.Context(), value); err != nil {
+		return o, fmt.Errorf("--db: %w", err)
 	}
-	o.MaxAge = time.Duration(maxAge) * 24 * time.Hour
-	return o
+	return o, nil
 }

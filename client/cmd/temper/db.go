@@ -41,7 +41,11 @@ func newDBStatus() *cobra.Command {
 Exit codes: 0 when it can be used, 1 when it is missing, damaged or too old.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			st, err := vulndb.Read(cmd.Context(), f.options("", 0), time.Now())
+			o, err := f.options(cmd, "", 0)
+			if err != nil {
+				return err
+			}
+			st, err := vulndb.Read(cmd.Context(), o, time.Now())
 			if err != nil {
 				return err
 			}
@@ -68,7 +72,7 @@ func newDBUpdate(records *telemetry.Options) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			updated := false
-			st, err := changeDatabase(cmd, *records, &p, f.options("", 0), func(ctx context.Context, o vulndb.Options) (st *vulndb.Status, err error) {
+			st, err := changeDatabase(cmd, *records, &p, &f, func(ctx context.Context, o vulndb.Options) (st *vulndb.Status, err error) {
 				st, updated, err = vulndb.Update(ctx, o, time.Now())
 				return st, err
 			})
@@ -99,7 +103,7 @@ oci://REFERENCE, whose only layer is such an archive. It takes the place of what
 there, also of something newer.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			st, err := changeDatabase(cmd, *records, &p, f.options("", 0), func(ctx context.Context, o vulndb.Options) (*vulndb.Status, error) {
+			st, err := changeDatabase(cmd, *records, &p, &f, func(ctx context.Context, o vulndb.Options) (*vulndb.Status, error) {
 				return vulndb.Import(ctx, o, args[0], time.Now())
 			})
 			if err != nil {
@@ -114,8 +118,12 @@ there, also of something newer.`,
 }
 
 // changeDatabase is a step that brings a database here, and shows itself.
-func changeDatabase(cmd *cobra.Command, records telemetry.Options, p *progressFlags, o vulndb.Options, change func(context.Context, vulndb.Options) (*vulndb.Status, error)) (st *vulndb.Status, err error) {
+func changeDatabase(cmd *cobra.Command, records telemetry.Options, p *progressFlags, f *databaseFlags, change func(context.Context, vulndb.Options) (*vulndb.Status, error)) (st *vulndb.Status, err error) {
 	mode, err := p.displayMode()
+	if err != nil {
+		return nil, err
+	}
+	o, err := f.options(cmd, "", 0)
 	if err != nil {
 		return nil, err
 	}

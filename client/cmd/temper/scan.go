@@ -133,6 +133,10 @@ func (c *scanCommand) run(ctx context.Context, cmd *cobra.Command, t *telemetry.
 	if err != nil {
 		return &build.InputError{Err: err}
 	}
+	o, err := c.database.options(cmd, s.Scan.Database, s.Scan.MaxAge)
+	if err != nil {
+		return err
+	}
 	show, err := openDisplay(ctx, cmd.ErrOrStderr(), mode, "scanning "+spec)
 	if err != nil {
 		return err
@@ -140,7 +144,6 @@ func (c *scanCommand) run(ctx context.Context, cmd *cobra.Command, t *telemetry.
 	steps := runner(t, show)
 	var warnings []string
 	var all []judged
-	o := c.database.options(s.Scan.Database, s.Scan.MaxAge)
 	if document {
 		all, warnings, err = c.document(ctx, steps, spec, o)
 	} else {
