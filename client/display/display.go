@@ -29,8 +29,10 @@ type Display struct {
 	out    io.Writer
 	mode   progressui.DisplayMode
 	builds sync.WaitGroup
-	done   chan struct{}
+	// closing ends what waits for builds, done is closed when all was shown.
+	closing, done chan struct{}
 
+	close  sync.Once
 	mu     sync.Mutex
 	status chan *bkclient.SolveStatus
 	closed bool
@@ -47,7 +49,7 @@ func Open(ctx context.Context, o Options) (*Display, error) {
 	if err != nil {
 		return nil, fmt.Errorf("progress display %s: %w", o.Mode, err)
 	}
-	d := &Display{out: o.Out, mode: o.Mode, done: make(chan struct{}), status: make(chan *bkclient.SolveStatus)}
+	d := &Display{out: o.Out, mode: o.Mode, closing: make(chan struct{}), done: make(chan struct{}), status: make(chan *bkclient.SolveStatus)}
 	go func() {
 		defer close(d.done)
 		warnings, err := ui.UpdateFrom(context.WithoutCancel(ctx), d.status)
@@ -70,27 +72,43 @@ func (d *Display) Send(s *bkclient.SolveStatus) {
 	}
 }
 
-// Build returns a channel for the progress of one build, which the build closes
-// at its end, as build.Run does with Request.Status. Close waits for that.
+// Build returns a channel for the progress of one build. The build closes it at
+// its end, as build.Run does with Request.Status; a build that does not take place
+// need not.
 func (d *Display) Build() chan *bkclient.SolveStatus {
 	ch := make(chan *bkclient.SolveStatus)
 	d.builds.Go(func() {
-		for s := range ch {
-			d.Send(s)
+		for {
+			select {
+			case s, ok := <-ch:
+				if !ok {
+					return
+				}
+				d.Send(s)
+			case <-d.closing:
+				// A build that goes on is not to be held up.
+				go func() {
+					for range ch {
+					}
+				}()
+				return
+			}
 		}
 	})
 	return ch
 }
 
-// Close returns when everything has been shown. A second call does nothing.
+// Close returns when everything has been shown that was sent before. A second call
+// does nothing.
 func (d *Display) Close() {
-	d.builds.Wait()
-	d.mu.Lock()
-	if !d.closed {
+	d.close.Do(func() {
+		close(d.closing)
+		d.builds.Wait()
+		d.mu.Lock()
+		d.closed = true
 		close(d.status)
-	}
-	d.closed = true
-	d.mu.Unlock()
+		d.mu.Unlock()
+	})
 	<-d.done
 }
 

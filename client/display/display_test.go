@@ -37,6 +37,7 @@ func show(t *testing.T, d *Display) {
 		}},
 	}
 	close(build)
+	d.builds.Wait()
 
 	r := stage.New(stage.Options{Status: d.Send})
 	require.NoError(t, r.Run(t.Context(), "[evidence 1/2] scan for vulnerabilities", stage.Scan, func(ctx context.Context, s *stage.Step) error {
@@ -168,6 +169,18 @@ func TestTerminal(t *testing.T) {
 		"- JSONArgsRecommended (Dockerfile:3)",
 		"- the database is 4 days old",
 	}, lines[1:])
+}
+
+// A command may fail between asking for a channel and starting the build.
+func TestBuildThatDoesNotTakePlace(t *testing.T) {
+	d, err := Open(t.Context(), Options{Out: &bytes.Buffer{}, Mode: progressui.PlainMode})
+	require.NoError(t, err)
+	build := d.Build()
+	d.Close()
+	// One that comes late is not held up.
+	build <- &bkclient.SolveStatus{}
+	build <- &bkclient.SolveStatus{}
+	close(build)
 }
 
 func TestManyAtOnce(t *testing.T) {

@@ -73,7 +73,7 @@ func (r *Runner) measure(ctx context.Context, event, outcome string, took time.D
 	ctx = context.WithoutCancel(ctx)
 	r.duration.Record(ctx, took.Seconds(), metric.WithAttributes(attribute.String(FieldEvent, event), attribute.String("outcome", outcome)))
 	all := flatten("", facts)
-	var labels metric.MeasurementOption = metric.WithAttributes()
+	labels := metric.WithAttributes()
 	for _, f := range all {
 		// Images of several platforms have their own numbers.
 		if f.Key == platform.Key {

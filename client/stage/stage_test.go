@@ -122,7 +122,7 @@ func TestStep(t *testing.T) {
 	require.Equal(t, spans[1].SpanContext.SpanID(), spans[0].Parent.SpanID(), "steps nest")
 	attrs := map[string]string{}
 	for _, a := range spans[1].Attributes {
-		attrs[string(a.Key)] = a.Value.Emit()
+		attrs[string(a.Key)] = a.Value.String()
 	}
 	require.Equal(t, map[string]string{"step": "[evidence 1/2] scan", "findings": "2", "image": "sha256:ab", "by.risk": "0.5"}, attrs)
 

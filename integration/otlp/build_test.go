@@ -166,14 +166,11 @@ func all(spans map[string]span) (out []span) {
 // itself what temper exports for it.
 func TestOwnDaemonByEnvironment(t *testing.T) {
 	c := startCollector(t, "", "")
-	state, err := os.MkdirTemp("", "temper-")
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(state)) })
 	cmd, stderr := temper(t, "echo hello > /hello", []string{
 		"OTEL_EXPORTER_OTLP_ENDPOINT=" + fmt.Sprintf("http://127.0.0.1:%d", c.http), "OTEL_SERVICE_NAME=release-of-app",
 		"OTEL_RESOURCE_ATTRIBUTES=cicd.pipeline.name=nightly",
 		"TRACEPARENT=00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "PATH=" + tools.Bin() + ":" + os.Getenv("PATH"),
-	}, "--builder", "ephemeral", "--state-dir", state, "--progress", "plain")
+	}, "--builder", "ephemeral", "--state-dir", t.TempDir(), "--progress", "plain")
 	require.NoError(t, cmd.Run(), stderr)
 	require.Zero(t, warnings(stderr), stderr)
 	got := c.flush(t)
@@ -188,6 +185,27 @@ func TestOwnDaemonByEnvironment(t *testing.T) {
 	require.Positive(t, services["release-of-app"])
 	require.Positive(t, services["buildkitd"])
 	require.Equal(t, "nightly", got.Logs[0].ResourceLogs[0].Resource.Attributes.get("cicd.pipeline.name"))
+}
+
+// A builder that keeps no history has no spans to give; that is told, and the
+// client's own are sent.
+func TestBuilderWithoutHistory(t *testing.T) {
+	scratch, err := os.MkdirTemp("", "temper-") //nolint:usetesting // a short path: sockets have at most 108 characters
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(scratch)) })
+	d, err := daemon.Start(t.Context(), scratch, daemon.Options{Binary: tools.Path("buildkitd"), Config: "[history]\nmaxEntries = 0\n"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, d.Stop()) })
+	c := startCollector(t, "", "")
+	cmd, stderr := temper(t, "echo hello > /hello", nil, "--builder", d.Addr, "--otlp-endpoint", fmt.Sprintf("http://127.0.0.1:%d", c.http))
+	require.NoError(t, cmd.Run(), stderr)
+	require.Zero(t, warnings(stderr), stderr)
+	got := c.flush(t)
+	require.Contains(t, got.records()["build.warning"].get("warning"), "has recorded no spans")
+	require.Contains(t, got.records(), "build.completed")
+	for _, s := range got.spans(t) {
+		require.Equal(t, "temper", s.service)
+	}
 }
 
 func TestBuildThatFails(t *testing.T) {

@@ -83,22 +83,30 @@ func recordedBuild(ctx context.Context, t *telemetry.Telemetry, c *client.Client
 	}
 	err = runner(t, nil).Run(ctx, "", stage.Build, func(ctx context.Context, s *stage.Step) error {
 		s.Set(slog.String("builder", c.Builder().String()))
-		if res, err = c.Build(ctx, r); err != nil {
+		res, err = c.Build(ctx, r)
+		if t.Tracing() && ctx.Err() == nil {
+			if err := addBuilderSpans(ctx, t, c, r.Ref); err != nil {
+				s.Warn(err.Error())
+			}
+		}
+		if err != nil {
 			return err
 		}
 		s.Set(buildFacts(res)...)
 		return nil
 	})
-	if t.Tracing() {
-		ctx, cancel := context.WithTimeout(ctx, fetchLimit)
-		defer cancel()
-		spans, ferr := buildtrace.Fetch(ctx, c.Builder().Client, r.Ref)
-		if ferr != nil {
-			t.Logger.WarnContext(ctx, ferr.Error())
-		}
-		t.AddSpans(ctx, spans)
-	}
 	return res, err
+}
+
+func addBuilderSpans(ctx context.Context, t *telemetry.Telemetry, c *client.Client, ref string) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
+	defer cancel()
+	spans, err := buildtrace.Fetch(ctx, c.Builder().Client, ref)
+	if err != nil {
+		return err
+	}
+	t.AddSpans(ctx, spans)
+	return nil
 }
 
 // buildFacts are what the record of a build says.
