@@ -26,7 +26,6 @@ const shortDigest = 12
 var (
 	recordName = regexp.MustCompile(`^([0-9]{4,9})-([0-9a-f]{12})\.json$`)
 	archName   = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
-	imageDir   = regexp.MustCompile(`^sha256-[0-9a-f]{64}$`)
 	extraDir   = regexp.MustCompile(`^[0-9a-f]{12}$`)
 )
 

@@ -192,7 +192,7 @@ func (v *verifier) signatures(ctx context.Context, e Entry, data, signature, bun
 	if v.opts.Verifier == nil {
 		return nil
 	}
-	if e.Signature == nil && e.Bundle == nil && !v.opts.AllowUnsigned {
+	if e.Signature == nil && e.Bundle == nil && e.Envelope == nil && !v.opts.AllowUnsigned {
 		v.problem(e.Path, "it is not signed")
 	}
 	if signature == nil && bundle == nil {

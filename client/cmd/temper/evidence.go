@@ -117,6 +117,9 @@ func writeIndexes(w io.Writer, indexes []*evidence.Index) error {
 			if d.Bundle != nil {
 				signed = append(signed, "bundle")
 			}
+			if d.Envelope != nil {
+				signed = append(signed, "envelope")
+			}
 			if signed == nil {
 				signed = []string{"no"}
 			}

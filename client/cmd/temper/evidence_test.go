@@ -69,7 +69,8 @@ func signedDocuments(t *testing.T, archs ...string) v1.ImageIndex {
 	require.NoError(t, p.AppendIndex(idx, layout.WithAnnotations(map[string]string{"io.containerd.image.name": "registry.example.com/team/app:1"})))
 	ok(t, "key", "generate")
 	for _, arch := range archs {
-		for name, text := range map[string]string{"sbom-app-" + arch + ".cdx.json": `{"sbom":1}`, "scan-app-" + arch + ".json": `{"scan":1}`} {
+		statement := `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://example.com/x","subject":[{"digest":{"sha256":"` + digestOf(t, idx, arch) + `"}}],"predicate":{}}`
+		for name, text := range map[string]string{"attestation-app-" + arch + ".json": statement, "sbom-app-" + arch + ".cdx.json": `{"sbom":1}`, "scan-app-" + arch + ".json": `{"scan":1}`} {
 			require.NoError(t, os.WriteFile(name, []byte(text), 0o644))
 			ok(t, "sign", "--key", "cosign.key", name)
 		}
@@ -77,29 +78,44 @@ func signedDocuments(t *testing.T, archs ...string) v1.ImageIndex {
 	return idx
 }
 
+// digestOf is the digest of one architecture's image, without the algorithm.
+func digestOf(t *testing.T, idx v1.ImageIndex, arch string) string {
+	t.Helper()
+	m, err := idx.IndexManifest()
+	require.NoError(t, err)
+	for _, d := range m.Manifests {
+		if d.Platform.Architecture == arch {
+			return d.Digest.Hex
+		}
+	}
+	t.Fatalf("no image for %s", arch)
+	return ""
+}
+
 func TestStoreAndReadBack(t *testing.T) {
 	idx := signedDocuments(t, "amd64", "arm64")
 	dgst, err := idx.Digest()
 	require.NoError(t, err)
-	out := ok(t, "store", "app.oci", "sbom-app-amd64.cdx.json", "scan-app-amd64.json", "sbom-app-arm64.cdx.json", "scan-app-arm64.json")
+	out := ok(t, "store", "app.oci", "sbom-app-amd64.cdx.json", "scan-app-amd64.json", "sbom-app-arm64.cdx.json", "scan-app-arm64.json", "attestation-app-arm64.json")
 	require.Regexp(t, `(?m)^temper-evidence/sboms/arm64/sha256-[0-9a-f]{64}/sbom-app-arm64\.cdx\.json$`, out)
 
 	for _, ref := range []string{"app.oci", dgst.String(), "registry.example.com/team/app:1"} {
 		list := ok(t, "evidence", "list", ref)
-		require.Equal(t, 4, strings.Count(list, "signature, bundle"), list)
+		require.Equal(t, 5, strings.Count(list, "signature, bundle"), list)
+		require.Equal(t, 1, strings.Count(list, "signature, bundle, envelope"), list)
 		require.Equal(t, 2, strings.Count(list, "registry.example.com/team/app:1"), list)
 	}
 	var indexes []evidence.Index
 	require.NoError(t, json.Unmarshal([]byte(ok(t, "evidence", "list", "app.oci", "--platform", "linux/arm64", "--json")), &indexes))
 	require.Len(t, indexes, 1)
 	require.Equal(t, "linux/arm64", indexes[0].Image.Platform)
-	require.Len(t, indexes[0].Documents, 2)
+	require.Len(t, indexes[0].Documents, 3)
 
 	ok(t, "evidence", "get", "registry.example.com/team/app:1", "-o", "back")
-	for _, suffix := range []string{"", ".sig", ".sigstore.json"} {
-		want, err := os.ReadFile("scan-app-arm64.json" + suffix)
+	for _, suffix := range []string{"", ".sig", ".sigstore.json", ".dsse.sigstore.json"} {
+		want, err := os.ReadFile("attestation-app-arm64.json" + suffix)
 		require.NoError(t, err)
-		got, err := os.ReadFile(filepath.Join("back", "scan-app-arm64.json"+suffix))
+		got, err := os.ReadFile(filepath.Join("back", "attestation-app-arm64.json"+suffix))
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
@@ -108,6 +124,7 @@ func TestStoreAndReadBack(t *testing.T) {
 
 	verified := ok(t, "evidence", "verify", "registry.example.com/team/app:1", "--key", "cosign.pub")
 	require.Contains(t, verified, "4 signatures and bundles are good")
+	require.Contains(t, verified, "7 signatures and bundles are good")
 	require.Contains(t, ok(t, "evidence", "verify", "app.oci"), "signatures were not checked")
 
 	// Existing files are not overwritten.

@@ -93,7 +93,7 @@ func (g *evidenceGet) fetch(ctx context.Context, cmd *cobra.Command, s *evidence
 	for _, of := range []struct {
 		object *evidence.Object
 		name   string
-	}{{&e.Object, e.Name}, {e.Signature, e.Name + artifact.SignatureSuffix}, {e.Bundle, e.Name + artifact.BundleSuffix}} {
+	}{{&e.Object, e.Name}, {e.Signature, e.Name + artifact.SignatureSuffix}, {e.Bundle, e.Name + artifact.BundleSuffix}, {e.Envelope, e.Name + artifact.EnvelopeSuffix}} {
 		if of.object == nil {
 			continue
 		}

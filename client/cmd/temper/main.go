@@ -17,6 +17,7 @@ import (
 	"github.com/temper-images/temper/client/build"
 	"github.com/temper-images/temper/client/builder"
 	"github.com/temper-images/temper/client/daemon"
+	"github.com/temper-images/temper/client/evidence"
 	"github.com/temper-images/temper/client/frontend"
 	"github.com/temper-images/temper/client/gate"
 	"github.com/temper-images/temper/client/inspect"
@@ -139,12 +140,13 @@ func exitCode(ctx context.Context, err error) int {
 		badPolicy   *gate.PolicyError
 		badRules    *inspect.PolicyError
 		badVEX      *vex.DocumentError
+		badStore    *evidence.LocationError
 	)
 	switch {
 	case errors.Is(context.Cause(ctx), errInterrupted):
 		return exitInterrupted
 	case errors.As(err, &input), errors.As(err, &settings), errors.As(err, &noSubject), errors.As(err, &noSBOM),
-		errors.As(err, &badConfig), errors.As(err, &badPolicy), errors.As(err, &badRules), errors.As(err, &badVEX):
+		errors.As(err, &badConfig), errors.As(err, &badPolicy), errors.As(err, &badRules), errors.As(err, &badVEX), errors.As(err, &badStore):
 		return exitUsage
 	case errors.As(err, &unreachable), errors.As(err, &notFound):
 		return exitNoBuilder

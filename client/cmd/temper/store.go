@@ -28,8 +28,8 @@ func newStore(records *telemetry.Options) *cobra.Command {
 		Use:   "store [flags] IMAGE FILE…",
 		Short: "Keep documents about an image in an evidence store",
 		Long: `Keep documents about an image in an evidence store: bills of materials, scans,
-VEX, test results, attestations, each with the FILE.sig and FILE.sigstore.json that
-lie beside it.
+VEX, test results, attestations, each with the FILE.sig, FILE.sigstore.json and
+FILE.dsse.sigstore.json that lie beside it.
 
 IMAGE is the directory of an OCI layout, an OCI or Docker archive, or a registry's
 reference. What a file is tells its name (sbom-…, scan-…, vex-…, test-…,
@@ -162,7 +162,7 @@ func (s *storeCommand) documents(images []*subject.Image, files []string) ([][]a
 	}
 	for _, f := range files {
 		paths := []string{f}
-		for _, suffix := range []string{artifact.SignatureSuffix, artifact.BundleSuffix} {
+		for _, suffix := range []string{artifact.SignatureSuffix, artifact.BundleSuffix, artifact.EnvelopeSuffix} {
 			beside := filepath.Clean(f) + suffix
 			if _, err := os.Stat(beside); err == nil && !given[beside] {
 				paths = append(paths, beside)

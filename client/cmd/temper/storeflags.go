@@ -74,12 +74,7 @@ func (f *storeFlags) open(ctx context.Context, cmd *cobra.Command, o evidence.Op
 		}
 		*of.to = secret.Reveal()
 	}
-	s, err := evidence.Open(ctx, url, o)
-	var location *evidence.LocationError
-	if errors.As(err, &location) {
-		return nil, &build.InputError{Err: err}
-	}
-	return s, err
+	return evidence.Open(ctx, url, o)
 }
 
 // signatureVerifier is a signing.Verifier for the evidence store.
