@@ -76,6 +76,11 @@ type Result struct {
 // NewVerifier makes a verifier. Errors are *KeyError, *ServiceError and
 // *ConfigurationError, or of the context.
 func NewVerifier(ctx context.Context, o VerifyOptions) (*Verifier, error) {
+	return newVerifier(ctx, o, o.Sigstore.trusted)
+}
+
+// newVerifier reads what is trusted only when there is need for it.
+func newVerifier(ctx context.Context, o VerifyOptions, read func(context.Context) (root.TrustedMaterial, error)) (*Verifier, error) {
 	v := &Verifier{identities: o.Identities, timestamp: o.Timestamp}
 	switch {
 	case o.Key == "" && len(o.Identities) == 0:
@@ -90,7 +95,7 @@ func NewVerifier(ctx context.Context, o VerifyOptions) (*Verifier, error) {
 	var trusted root.TrustedMaterial = &root.BaseTrustedMaterial{}
 	if o.Key == "" || v.tlog || o.Timestamp {
 		var err error
-		if trusted, err = o.Sigstore.trusted(ctx); err != nil {
+		if trusted, err = read(ctx); err != nil {
 			return nil, err
 		}
 	}
