@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"iter"
 	"path"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -52,10 +53,6 @@ func newImage(ctx context.Context, img v1.Image, fsys *imagefs.FS, o Options) (*
 		if err != nil {
 			return nil, err
 		}
-		if !e.IsHardLink() {
-			l.Metadata.Size += e.Size
-			out.Metadata.Size += e.Size
-		}
 		catalog.AssociateLayer(*ref, l)
 		catalog.AssociateOpener(*ref, func() (io.ReadCloser, error) {
 			if err := context.Cause(ctx); err != nil {
@@ -63,6 +60,15 @@ func newImage(ctx context.Context, img v1.Image, fsys *imagefs.FS, o Options) (*
 			}
 			return fsys.OpenEntry(e)
 		})
+	}
+	// What is of no use any more was downloaded all the same.
+	for _, entries := range []iter.Seq[*imagefs.Entry]{fsys.Entries(), fsys.Shadowed()} {
+		for e := range entries {
+			if l := layers[e.Layer]; l != nil && !e.IsHardLink() {
+				l.Metadata.Size += e.Size
+				out.Metadata.Size += e.Size
+			}
+		}
 	}
 	out.FileCatalog = catalog
 	out.SquashedSearchContext = filetree.NewSearchContext(tree, catalog.Index)

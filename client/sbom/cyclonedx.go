@@ -65,6 +65,7 @@ func CycloneDX(s *sbom.SBOM, f Facts, version string) ([]byte, error) {
 	describeImage(bom.Metadata, s, f, c)
 	describePackages(bom, s, c)
 	describeBuild(bom, f)
+	nameNewLicences(bom)
 	var buf bytes.Buffer
 	if err := cyclonedx.NewBOMEncoder(&buf, cyclonedx.BOMFileFormatJSON).SetEscapeHTML(false).EncodeVersion(bom, v); err != nil {
 		return nil, fmt.Errorf("write CycloneDX: %w", err)

@@ -9,11 +9,16 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // numbered are the identifiers that tools-golang counts up in the order in which
 // it happens on elements, and that order comes from a map.
 var numbered = regexp.MustCompile(`^(SPDXRef:|_:)[A-Za-z]+-[0-9]+$`)
+
+// model begins the identifiers of what SPDX's model itself has, such as the licence
+// that stands for none being asserted. A document refers to it only.
+const model = "https://spdx.org/rdf/"
 
 // graph is a document of SPDX 3.0 in JSON-LD (SPDX 3.0.1, "Serialization").
 type graph struct {
@@ -32,9 +37,16 @@ func canonicalGraph(out *bytes.Buffer, dt []byte) error {
 	if err := json.Unmarshal(dt, &g); err != nil {
 		return err
 	}
+	g.Graph = slices.DeleteFunc(g.Graph, func(e map[string]any) bool { return strings.HasPrefix(identifier(e), model) })
 	for _, e := range g.Graph {
 		if id := identifier(e); id != "" {
 			g.elements[id] = e
+		}
+		if list, ok := e["element"].([]any); ok {
+			e["element"] = slices.DeleteFunc(list, func(v any) bool {
+				id, ok := v.(string)
+				return ok && strings.HasPrefix(id, model)
+			})
 		}
 	}
 	for i, e := range g.Graph {

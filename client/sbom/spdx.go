@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spdx/tools-golang/convert"
 	"github.com/spdx/tools-golang/spdx"
@@ -63,7 +64,12 @@ func SPDX(s *sbom.SBOM, f Facts, version string) ([]byte, error) {
 	return identify(f, buf.Bytes()), nil
 }
 
+// individuals guards what tools-golang has one of for all documents, and changes.
+var individuals sync.Mutex
+
 func encodeSPDX3(buf *bytes.Buffer, doc *spdx.Document) error {
+	individuals.Lock()
+	defer individuals.Unlock()
 	out := &v3_0.Document{}
 	if err := convert.Document(doc, out); err != nil {
 		return err
@@ -73,7 +79,8 @@ func encodeSPDX3(buf *bytes.Buffer, doc *spdx.Document) error {
 	if len(info.GetCreatedBy()) == 0 {
 		info.SetCreatedBy(v3_0.AgentList{&v3_0.SoftwareAgent{Name: "temper", CreationInfo: info}})
 	}
-	// The conversion gives annotations an incomplete one.
+	// The conversion gives annotations an incomplete one, and individuals that of
+	// the document before.
 	for _, e := range out.Elements {
 		e.SetCreationInfo(info)
 	}

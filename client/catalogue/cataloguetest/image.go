@@ -103,7 +103,7 @@ var (
 		{Name: "var/lib/dpkg/info/binutils.list", Data: "/usr/bin/as\n/usr/bin/x86_64-linux-gnu-as\n"},
 		{Name: "var/lib/dpkg/info/binutils.md5sums", Data: md5sums("usr/bin/as", "usr/bin/x86_64-linux-gnu-as")},
 		{Name: "usr/bin/x86_64-linux-gnu-as", Data: "#!/bin/sh\n", Mode: 0o755},
-		{Name: "usr/bin/as", Hardlink: "usr/bin/x86_64-linux-gnu-as"},
+		{Name: "usr/bin/as", Hardlink: "usr/bin/x86_64-linux-gnu-as", Mode: 0o755},
 		{Name: "tmp/gone/package.json", Data: `{"name": "gone", "version": "1.0.0"}`},
 	}
 	Upper = []File{
