@@ -24,6 +24,8 @@ const DefaultFolder = "temper-evidence"
 const (
 	MaxDocument = 256 << 20
 	maxRecord   = 8 << 20
+	maxIndex    = 64 << 20
+	maxRef      = 64 << 10
 	maxKeys     = 100_000
 )
 

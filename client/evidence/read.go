@@ -61,9 +61,11 @@ func (s *Store) records(ctx context.Context, d digest.Digest) ([]readRecord, err
 		return nil, err
 	}
 	list := make([]readRecord, 0, len(paths))
+	left := int64(maxIndex)
 	for _, p := range paths {
 		r := readRecord{path: p}
-		data, sequence, err := s.numbered(ctx, p, strings.TrimPrefix(p, recordsDir(d)))
+		data, sequence, err := s.numbered(ctx, p, strings.TrimPrefix(p, recordsDir(d)), min(maxRecord, left))
+		left -= int64(len(data))
 		var damaged *RecordError
 		if err != nil && !errors.As(err, &damaged) {
 			return nil, err
@@ -88,12 +90,12 @@ func (s *Store) records(ctx context.Context, d digest.Digest) ([]readRecord, err
 // numbered reads a document of the index and checks it against its name, which
 // has a number and a part of its digest. Errors about the document itself are
 // *RecordError.
-func (s *Store) numbered(ctx context.Context, path, name string) (data []byte, sequence int, err error) {
+func (s *Store) numbered(ctx context.Context, path, name string, limit int64) (data []byte, sequence int, err error) {
 	sequence, sum, ok := parseRecordName(name)
 	if !ok {
 		return nil, 0, &RecordError{path, errors.New("its name has not the form of one")}
 	}
-	data, err = s.objects.read(ctx, path, maxRecord)
+	data, err = s.objects.read(ctx, path, limit)
 	switch {
 	case errors.Is(err, errTooBig), errors.Is(err, errAbsent):
 		return nil, sequence, &RecordError{path, err}
@@ -165,7 +167,7 @@ func (s *Store) refs(ctx context.Context, dir, name string) ([]readRef, error) {
 		if !ok || strings.Contains(file, "/") {
 			return nil, &RecordError{p, errors.New("its name has not the form of one")}
 		}
-		data, sequence, err := s.numbered(ctx, p, file)
+		data, sequence, err := s.numbered(ctx, p, file, maxRef)
 		if err != nil {
 			return nil, err
 		}

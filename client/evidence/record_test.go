@@ -1,6 +1,10 @@
 package evidence
 
 import (
+	"flag"
+	"maps"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,6 +13,8 @@ import (
 
 	"github.com/temper-images/temper/client/artifact"
 )
+
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 // The index is hostile: it must not lead to other objects than those about the
 // image.
@@ -70,6 +76,30 @@ func TestParseRecordRefuses(t *testing.T) {
 			require.Error(t, err)
 		})
 	}
+}
+
+// What the store adds of its own, byte by byte: auditors' programs read it.
+func TestGoldenDocuments(t *testing.T) {
+	dir := t.TempDir()
+	img := testImage()
+	_, err := open(t, dir, Options{}).Put(t.Context(), img, testDocuments(img))
+	require.NoError(t, err)
+	var got strings.Builder
+	all := files(t, dir)
+	for _, p := range slices.Sorted(maps.Keys(all)) {
+		got.WriteString("-- " + p + " --\n")
+		if strings.HasPrefix(p, indexDir+"/") || strings.HasPrefix(p, refsDir+"/") {
+			got.WriteString(all[p])
+		}
+	}
+	const golden = "testdata/store.golden"
+	if *update {
+		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.WriteFile(golden, []byte(got.String()), 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	require.Equal(t, string(want), got.String())
 }
 
 func FuzzParseRecord(f *testing.F) {

@@ -171,3 +171,27 @@ func TestFolderIsNotLeft(t *testing.T) {
 	require.Error(t, err)
 	require.Empty(t, files(t, outside))
 }
+
+// A store that answers without end is not read without end.
+func TestLimits(t *testing.T) {
+	dir := t.TempDir()
+	img := testImage()
+	s := open(t, dir, Options{})
+	_, err := s.Put(t.Context(), img, testDocuments(img)[:1])
+	require.NoError(t, err)
+	for p := range files(t, dir) {
+		f, err := os.OpenFile(filepath.Join(dir, p), os.O_WRONLY, 0)
+		require.NoError(t, err)
+		require.NoError(t, f.Truncate(1<<40))
+		require.NoError(t, f.Close())
+	}
+	var rerr *RecordError
+	_, err = s.Index(t.Context(), img.Digest)
+	require.ErrorAs(t, err, &rerr)
+	require.ErrorContains(t, err, "larger than it may be")
+	_, err = s.Find(t.Context(), img.Reference, false)
+	require.ErrorAs(t, err, &rerr)
+	v, err := s.Verify(t.Context(), img.Digest, VerifyOptions{})
+	require.NoError(t, err)
+	require.ErrorContains(t, v.Err(), "larger than it may be")
+}
