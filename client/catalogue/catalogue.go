@@ -98,6 +98,12 @@ func create(ctx context.Context, src source.Source, o Options) (_ *sbom.SBOM, er
 	if err != nil {
 		return nil, fmt.Errorf("catalogue %s: %w", src.Describe().Name, err)
 	}
+	// The configuration has the image's variables, which are nobody's business in a
+	// document about its packages; digests name it and the manifest.
+	if m, ok := s.Source.Metadata.(source.ImageMetadata); ok {
+		m.RawConfig, m.RawManifest = nil, nil
+		s.Source.Metadata = m
+	}
 	return s, nil
 }
 

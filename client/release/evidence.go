@@ -45,6 +45,8 @@ type ImageEvidence struct {
 	// Receipt says where everything was stored.
 	Receipt *evidence.Receipt
 
+	// signatures are of the documents, in the same names with endings.
+	signatures []artifact.Artifact
 	// database is what the scan searched.
 	database  *scan.Database
 	buildkit  *provenance.Build
@@ -80,17 +82,20 @@ type origin struct {
 
 // Make makes the evidence about images that exist already.
 func Make(ctx context.Context, set *subject.Set, o Options) (*Evidence, error) {
-	db := o.openDatabase(ctx)
-	e, err := o.make(ctx, set, db, nil)
-	return e, errors.Join(err, db.close())
-}
-
-// make makes, judges, signs and stores the evidence.
-func (o Options) make(ctx context.Context, set *subject.Set, db *pending, src *origin) (*Evidence, error) {
+	if err := o.preflight(ctx, document{}); err != nil {
+		return nil, err
+	}
 	docs, err := o.vexDocuments()
 	if err != nil {
 		return nil, err
 	}
+	db := o.openDatabase(ctx)
+	e, err := o.make(ctx, set, db, docs, nil)
+	return e, errors.Join(err, db.close())
+}
+
+// make makes, judges, signs and stores the evidence.
+func (o Options) make(ctx context.Context, set *subject.Set, db *pending, docs []*vex.Document, src *origin) (*Evidence, error) {
 	out := &Evidence{}
 	// One image after the other: what is done for one keeps all processors busy, and
 	// memory holds one file system at a time.

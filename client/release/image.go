@@ -19,6 +19,7 @@ import (
 	"github.com/temper-images/temper/client/inspect"
 	"github.com/temper-images/temper/client/sbom"
 	"github.com/temper-images/temper/client/scan"
+	"github.com/temper-images/temper/client/secretlint"
 	"github.com/temper-images/temper/client/stage"
 	"github.com/temper-images/temper/client/subject"
 	"github.com/temper-images/temper/client/vex"
@@ -57,6 +58,9 @@ func (o Options) examine(ctx context.Context, img *subject.Image, db *pending, d
 	if x.report, err = img.Report(ctx); err != nil {
 		return nil, err
 	}
+	if err := x.learn(); err != nil {
+		return nil, err
+	}
 	if x.out.buildkit, err = src.account(ctx, img); err != nil {
 		return nil, err
 	}
@@ -80,6 +84,21 @@ func (o Options) examine(ctx context.Context, img *subject.Image, db *pending, d
 	}
 	x.out.policyErr = errors.Join(x.gateErr, x.inspectErr)
 	return x.out, nil
+}
+
+// learn has the filter of all output know what is likely a secret in the image's
+// variables. It is the inspection that says that it must not be there.
+func (x *examination) learn() error {
+	cfg, err := x.img.Image.ConfigFile()
+	if err != nil {
+		return err
+	}
+	var settings []secretlint.Setting
+	for _, v := range cfg.Config.Env {
+		name, value, _ := strings.Cut(v, "=")
+		settings = append(settings, secretlint.Setting{Source: secretlint.Env, Name: name, Value: value})
+	}
+	return secretlint.Learn(settings, x.Known)
 }
 
 // index reads the image once and catalogues it.
@@ -297,7 +316,9 @@ func (x *examination) attached() error {
 	if b := x.out.buildkit; b != nil {
 		x.out.Documents = append(x.out.Documents, artifact.Artifact{
 			Kind: artifact.Attestation, Name: documentName("buildkit", x.img, ".provenance.json"), MediaType: artifact.TypeJSON,
-			PredicateType: b.PredicateType, Platform: x.img.Platform, Data: b.Document,
+			PredicateType: b.PredicateType, Platform: x.img.Platform,
+			// It has the Dockerfile and every command and variable of the build.
+			Data: x.Known.Bytes(b.Document),
 		})
 	}
 	return nil

@@ -1,6 +1,7 @@
 package release
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -74,6 +75,7 @@ func (o Options) upload(ctx context.Context, store *evidence.Store, signer *sign
 				return err
 			}
 			all = append(documents[:len(documents):len(documents)], signatures...)
+			img.signatures = append(img.signatures, signatures...)
 			s.Set(slog.Int("documents", len(documents)), slog.Int("signatures", len(signatures)), slog.String("key", o.keyName()))
 			return nil
 		})
@@ -175,7 +177,8 @@ func (o Options) password(ctx context.Context) ([]byte, error) {
 	}
 	if secret != nil {
 		defer secret.Wipe()
-		return slices.Clone(secret.Bytes()), nil
+		// A file ends with a line break that is no part of the password.
+		return slices.Clone(bytes.TrimRight(secret.Bytes(), "\r\n")), nil
 	}
 	if value, ok := o.Lookup(passwordVariable); ok {
 		return []byte(value), nil

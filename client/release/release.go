@@ -24,6 +24,7 @@ import (
 	"github.com/temper-images/temper/client/builder"
 	"github.com/temper-images/temper/client/ci"
 	"github.com/temper-images/temper/client/output"
+	"github.com/temper-images/temper/client/redact"
 	"github.com/temper-images/temper/client/secretstore"
 	"github.com/temper-images/temper/client/settings"
 	"github.com/temper-images/temper/client/stage"
@@ -59,6 +60,10 @@ type Options struct {
 	Report string
 	// Build carries out the build; nil means build.Run. The command records it.
 	Build func(context.Context, build.Request) (*build.Result, error)
+	// AllowArgs are arguments and variables of the Dockerfile that are no secrets
+	// although they look like some: names or globs. Known are the secrets of this run.
+	AllowArgs []string
+	Known     *redact.Redactor
 	// NoToken leaves the CI platform's identity token alone.
 	NoToken bool
 }
@@ -76,6 +81,14 @@ type Result struct {
 // with a *RefusedError, after the documents about the refusal were written.
 func Run(ctx context.Context, b *builder.Builder, r build.Request, o Options) (res *Result, err error) {
 	layout, err := layoutOf(&r)
+	if err != nil {
+		return nil, err
+	}
+	dockerfile := readDockerfile(&r, o.Settings)
+	if err := o.preflight(ctx, dockerfile); err != nil {
+		return nil, err
+	}
+	docs, err := o.vexDocuments()
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +122,7 @@ func Run(ctx context.Context, b *builder.Builder, r build.Request, o Options) (r
 	src := &origin{
 		request: &r, result: res.Build, ci: facts, began: began,
 		builderKind: string(b.Kind), buildkit: b.Version, frontend: r.Frontend,
-		dockerfile: readDockerfile(&r, o.Settings),
+		dockerfile: dockerfile,
 	}
 	stages, remove, err := o.builderStages(ctx, b, r)
 	if err != nil {
@@ -117,7 +130,7 @@ func Run(ctx context.Context, b *builder.Builder, r build.Request, o Options) (r
 	}
 	defer func() { err = errors.Join(err, remove()) }()
 	src.stages = stages
-	res.Evidence, err = o.make(ctx, set, db, src)
+	res.Evidence, err = o.make(ctx, set, db, docs, src)
 	return res, err
 }
 

@@ -120,7 +120,7 @@ func (f *evidenceFlags) options(cmd *cobra.Command, s *settings.Settings, t *tel
 		Keychain: keychain,
 		Password: func(context.Context) ([]byte, error) { return ask.prompt("Password of the key: ") },
 		PIN:      ask.secret(pinEnv, "PIN of the token: "),
-		Offline:  f.offline, VEX: f.vex, Report: f.report,
+		Offline:  f.offline, VEX: f.vex, Report: f.report, Known: redactor(cmd),
 	}, secrets.Close, nil
 }
 
@@ -202,6 +202,7 @@ func (f *releaseFlags) run(ctx context.Context, cmd *cobra.Command, bf *builderF
 		return err
 	}
 	defer wipe()
+	o.AllowArgs = f.allowArgs
 	o.Build = func(ctx context.Context, r build.Request) (*build.Result, error) { return recordedBuild(ctx, t, c, r) }
 	res, err := c.Release(ctx, f.req, o)
 	show.Close()

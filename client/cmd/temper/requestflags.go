@@ -4,8 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
-	"github.com/docker/cli/cli/config"
+	dockerconfig "github.com/docker/cli/cli/config"
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -13,6 +14,8 @@ import (
 	"github.com/temper-images/temper/client"
 	"github.com/temper-images/temper/client/build"
 	"github.com/temper-images/temper/client/frontend"
+	"github.com/temper-images/temper/client/secretlint"
+	"github.com/temper-images/temper/frontend/config"
 )
 
 // requestFlags say what to build; the commands that build have them.
@@ -23,6 +26,7 @@ type requestFlags struct {
 	shmSize    string
 	sbom       string
 	provenance string
+	allowArgs  []string
 }
 
 // add defines the flags that say what to build, as docker buildx build has them.
@@ -36,6 +40,7 @@ func (f *requestFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&r.Target, "target", "", "Stage to build; a stage that is not the last is built without hardening")
 	flags.StringArrayVar(&r.Platforms, "platform", platform, "Target platforms, for example linux/amd64,linux/arm64")
 	flags.StringArrayVar(&r.BuildArgs, "build-arg", nil, "Build argument, KEY=VALUE, or KEY for a variable of the environment; TEMPER_<FIELD> overrides a field of temper.yaml")
+	flags.StringArrayVar(&f.allowArgs, "allow-build-arg", nil, "Build argument that is no secret although it looks like one: a name or glob")
 	flags.StringArrayVar(&r.Contexts, "build-context", nil, "Further build context, NAME=VALUE: a directory, a URL, docker-image://REF or oci-layout://DIR")
 	flags.StringArrayVar(&r.Secrets, "secret", nil, "Secret for the build, id=ID[,src=FILE|,env=VARIABLE]")
 	flags.StringArrayVar(&r.SSH, "ssh", nil, "SSH agent or keys for the build, default|ID[=SOCKET|KEY[,KEY]]")
@@ -76,15 +81,44 @@ func (f *requestFlags) complete() (err error) {
 	return nil
 }
 
+// checkArgs refuses build arguments that are likely secrets: they stay in the
+// build's history and cache.
+func (f *requestFlags) checkArgs(cmd *cobra.Command) error {
+	var settings []secretlint.Setting
+	for _, arg := range f.req.BuildArgs {
+		name, value, ok := strings.Cut(arg, "=")
+		if !ok {
+			value = os.Getenv(name)
+		}
+		// A setting of temper.yaml says itself where it takes references only.
+		if config.IsArg(name) {
+			continue
+		}
+		settings = append(settings, secretlint.Setting{Source: secretlint.BuildArg, Name: name, Value: value})
+	}
+	if len(settings) == 0 {
+		return nil
+	}
+	// Whatever is let through is not to be printed all the same. What is known
+	// already is judged before.
+	if err := secretlint.Check(settings, secretlint.Options{Allow: f.allowArgs, Known: redactor(cmd)}); err != nil {
+		return &build.InputError{Err: err}
+	}
+	return secretlint.Learn(settings, redactor(cmd))
+}
+
 // connect finds a builder and gives the request what it has of this process. The
 // client is to be closed.
 func (f *requestFlags) connect(ctx context.Context, cmd *cobra.Command, bf *builderFlags) (*client.Client, error) {
 	opts := client.Options{Frontend: frontend.Options{Spec: f.frontend}}
-	var err error
+	err := f.checkArgs(cmd)
+	if err != nil {
+		return nil, err
+	}
 	if opts.Builder, err = bf.options(); err != nil {
 		return nil, err
 	}
 	f.req.Stdin, f.req.Stdout = cmd.InOrStdin(), cmd.OutOrStdout()
-	f.req.Auth = config.LoadDefaultConfigFile(cmd.ErrOrStderr())
+	f.req.Auth = dockerconfig.LoadDefaultConfigFile(cmd.ErrOrStderr())
 	return client.New(ctx, opts)
 }

@@ -1,0 +1,137 @@
+package integration
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/temper-images/temper/integration/leak"
+	"github.com/temper-images/temper/integration/tools"
+)
+
+// collector keeps everything that is sent to it over OTLP.
+type collector struct {
+	mu     sync.Mutex
+	bodies map[string][]byte
+}
+
+func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	dt, err := io.ReadAll(io.LimitReader(r.Body, 64<<20))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bodies[r.URL.Path] = append(c.bodies[r.URL.Path], dt...)
+	w.Header().Set("Content-Type", "application/x-protobuf")
+}
+
+// TestReleaseKeepsSecrets plants secrets wherever a release meets them, and then
+// searches everything that it printed, recorded, sent and stored, byte by byte and
+// in every encoding.
+func TestReleaseKeepsSecrets(t *testing.T) {
+	r := newReleases(t, harmless)
+	secrets := map[string]string{
+		"build argument": "ghp_" + strings.Repeat("a1B2", 9),
+		"ENV":            "correct-horse-battery-staple-7",
+		"layer":          "AKIA" + "Q3EGRMZ7VJ5KZTQX",
+		"build secret":   "mounted-only-for-one-command-42",
+		"referenced":     "the-password-behind-a-reference",
+		"environment":    "a-password-in-a-variable-xyz",
+		"header":         "Bearer-of-the-collector-12345",
+	}
+	var planted []leak.Secret
+	for name, value := range secrets {
+		planted = append(planted, leak.Secret{Name: name, Value: value})
+	}
+	app := contextDir(t, map[string]string{
+		"Dockerfile": `FROM debian:bookworm-slim
+ARG API_TOKEN
+ENV DB_PASSWORD=` + secrets["ENV"] + `
+COPY credentials /root/.aws/credentials
+RUN --mount=type=secret,id=build test -s /run/secrets/build && test -n "$API_TOKEN"
+CMD ["true"]
+`,
+		"credentials":   "[default]\naws_access_key_id = " + secrets["layer"] + "\naws_secret_access_key = wJalrXUtnFEMIK7MDENGbPxRfiCYzzzzzzzzzzzz\n",
+		".dockerignore": "temper.yaml\n",
+		"temper.yaml": `inspect: {gate: warn}
+sign: {password: "ref+file://` + filepath.Join(r.dir, "password") + `"}
+log: {headers: ["authorization=ref+env://COLLECTOR_TOKEN"]}
+`,
+	})
+	require.NoError(t, os.WriteFile(filepath.Join(r.dir, "password"), []byte(secrets["referenced"]+"\n"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(r.dir, "build-secret"), []byte(secrets["build secret"]), 0o600))
+	// The key is encrypted with the password behind the reference.
+	require.NoError(t, os.Remove(filepath.Join(r.dir, "cosign.key")))
+	require.NoError(t, os.Remove(filepath.Join(r.dir, "cosign.pub")))
+	code, out := r.command(t, []string{"COSIGN_PASSWORD=" + secrets["referenced"]}, tools.Path("temper"), "key", "generate")
+	require.Zero(t, code, out)
+	key := string(readFile(t, filepath.Join(r.dir, "cosign.key")))
+	planted = append(planted, leak.Secret{Name: "key", Value: strings.Split(key, "\n")[3]})
+
+	sink := &collector{bodies: map[string][]byte{}}
+	srv := httptest.NewServer(sink)
+	defer srv.Close()
+	env := []string{
+		"COSIGN_PASSWORD=" + secrets["environment"], "COLLECTOR_TOKEN=" + secrets["header"],
+	}
+	arg := "API_TOKEN=" + secrets["build argument"]
+	search, err := leak.New(planted...)
+	require.NoError(t, err)
+
+	base := append([]string{"--builder", shared.Addr, "release", "--db", r.db.Archive, "--key", "cosign.key", "--secret", "id=build,src=build-secret"}, r.args...)
+	runs := map[string][]string{
+		"refused":    {"--build-arg", arg, "--progress", "plain"},
+		"plain":      {"--build-arg", arg, "--allow-build-arg", "*", "--progress", "plain", "--report", "report.html", "-t", "example.com/leak:1"},
+		"raw":        {"--build-arg", arg, "--allow-build-arg", "*", "--progress", "rawjson"},
+		"records":    {"--build-arg", arg, "--allow-build-arg", "*", "--log-format", "json", "--log-level", "debug", "--otlp-endpoint", srv.URL},
+		"wrong key":  {"--build-arg", arg, "--allow-build-arg", "*", "--progress", "plain", "--config", "wrong.yaml"},
+		"bad config": {"--config", "bad.yaml", "--progress", "plain"},
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(r.dir, "wrong.yaml"), []byte("inspect: {gate: warn}\n"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(r.dir, "bad.yaml"), []byte("sign: {password: "+secrets["environment"]+"}\n"), 0o600))
+	want := map[string]int{"refused": exitUsage, "wrong key": 1, "bad config": exitUsage}
+	for name, args := range runs {
+		code, out := r.command(t, env, tools.Path("temper"), append(append(base, args...), app)...)
+		require.Equal(t, want[name], code, "%s: %s", name, search.Report()+clean(out, secrets))
+		search.Bytes(name, []byte(out))
+	}
+	sink.mu.Lock()
+	require.Contains(t, sink.bodies, "/v1/traces")
+	require.Contains(t, sink.bodies, "/v1/logs")
+	for path, dt := range sink.bodies {
+		search.Bytes("OTLP "+path, dt)
+	}
+	sink.mu.Unlock()
+	require.NoError(t, search.Path(filepath.Join(r.dir, "temper-evidence")))
+	require.NoError(t, search.Path(filepath.Join(r.dir, "report.html")))
+	require.Empty(t, search.Report())
+
+	// The search does find what is there.
+	found, err := leak.New(planted...)
+	require.NoError(t, err)
+	require.NoError(t, found.Path(app))
+	require.Contains(t, found.Report(), "ENV")
+	stored, err := filepath.Glob(filepath.Join(r.dir, "temper-evidence", "scans", "amd64", "*", "inspect-leak-amd64.json"))
+	require.NoError(t, err)
+	require.NotEmpty(t, stored)
+	inspection := string(readFile(t, stored[0]))
+	require.Contains(t, inspection, "DB_PASSWORD", "the secrets were seen")
+	require.Contains(t, inspection, "/root/.aws/credentials")
+}
+
+// clean takes the planted secrets out of what a failed test prints.
+func clean(out string, secrets map[string]string) string {
+	for _, s := range secrets {
+		out = strings.ReplaceAll(out, s, "(planted)")
+	}
+	return out
+}
