@@ -24,8 +24,12 @@ const (
 // KeyName is a key's reference fit to be shown: without a PIN.
 func KeyName(ref string) string { return printable(ref) }
 
-// printable is a reference without what may be secret in it: a PKCS#11 URI's PIN.
+// printable is a reference without what may be secret in it: a PKCS#11 URI's PIN,
+// or the key itself in the place of its name.
 func printable(ref string) string {
+	if isKeyItself(ref) {
+		return "given as PEM"
+	}
 	if !strings.HasPrefix(ref, schemePKCS11) {
 		return ref
 	}
@@ -44,6 +48,13 @@ func printable(ref string) string {
 	}
 	return path + "?" + strings.Join(kept, "&")
 }
+
+// isKeyItself says that somebody wrote a key where its name belongs.
+func isKeyItself(ref string) bool {
+	return strings.ContainsAny(ref, "\r\n") || strings.Contains(ref, "-----BEGIN")
+}
+
+var errKeyItself = errors.New("name the key instead of writing it: its file, or env://NAME for a variable that holds it")
 
 // openPrivate opens the key that o names. Errors are *KeyError and *ServiceError.
 func openPrivate(ctx context.Context, o Options) (*key, error) {
@@ -109,6 +120,9 @@ func readPEM(ref string) ([]byte, error) {
 			return nil, errors.New("the environment variable is not set")
 		}
 		return []byte(value), nil
+	}
+	if isKeyItself(ref) {
+		return nil, errKeyItself
 	}
 	path, is := strings.CutPrefix(ref, schemeFile)
 	if !is && strings.Contains(ref, "://") {

@@ -131,6 +131,7 @@ func TestOpenKeyReferences(t *testing.T) {
 		"no scheme":     {withPassword("nokms://x"), "nothing serves the scheme nokms"},
 		"no password":   {Options{Key: private}, "set COSIGN_PASSWORD"},
 		"nobody's":      {Options{Key: "ref", KeyPEM: func(context.Context) ([]byte, error) { return nil, errors.New("the vault is shut") }}, "the vault is shut"},
+		"itself":        {withPassword(string(text)), "name the key instead of writing it"},
 		"kubernetes":    {withPassword("k8s://x"), "k8s://NAMESPACE/SECRET"},
 		"no program":    {withPassword("pkcs11:token=x;object=y?pin-value=" + secretPassword), "sigstore-kms-pkcs11"},
 		"bad pin query": {withPassword("pkcs11:token=x;object=y?pin-value=%zz" + secretPassword), ""},
@@ -142,6 +143,7 @@ func TestOpenKeyReferences(t *testing.T) {
 			require.ErrorAs(t, err, &key)
 			require.ErrorContains(t, err, c.says)
 			require.NotContains(t, err.Error(), secretPassword)
+			require.NotContains(t, err.Error(), string(text[60:80]))
 		})
 	}
 }
@@ -149,6 +151,7 @@ func TestOpenKeyReferences(t *testing.T) {
 func TestPrintable(t *testing.T) {
 	for ref, want := range map[string]string{
 		"cosign.key": "cosign.key", "awskms:///alias/x?pin-value=1": "awskms:///alias/x?pin-value=1",
+		"-----BEGIN PRIVATE KEY-----":                                "given as PEM",
 		"pkcs11:token=t;object=o":                                    "pkcs11:token=t;object=o",
 		"pkcs11:token=t?pin-value=1":                                 "pkcs11:token=t",
 		"pkcs11:token=t?module-path=/m&pin-value=1":                  "pkcs11:token=t?module-path=/m",
@@ -161,7 +164,7 @@ func TestPrintable(t *testing.T) {
 func FuzzPrintable(f *testing.F) {
 	f.Add("pkcs11:token=t", "1234")
 	f.Fuzz(func(t *testing.T, path, pin string) {
-		if strings.ContainsAny(pin, "&;") || len(pin) < 4 || strings.Contains(path, pin) || strings.Contains("module-path=/m", pin) {
+		if strings.ContainsAny(pin, "&;") || isKeyItself(path+pin) || len(pin) < 4 || strings.Contains(path, pin) || strings.Contains("module-path=/m", pin) {
 			return
 		}
 		shown := printable(schemePKCS11 + path + "?module-path=/m&pin-value=" + pin)

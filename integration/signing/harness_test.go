@@ -38,7 +38,7 @@ type outcome struct {
 
 // run runs a program in dir, with variables added to an environment that has no
 // secrets of ours.
-func run(t *testing.T, dir string, env map[string]string, name string, args ...string) outcome {
+func run(t testing.TB, dir string, env map[string]string, name string, args ...string) outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
@@ -61,7 +61,7 @@ func run(t *testing.T, dir string, env map[string]string, name string, args ...s
 }
 
 // must runs a program that has to succeed.
-func must(t *testing.T, dir string, env map[string]string, name string, args ...string) outcome {
+func must(t testing.TB, dir string, env map[string]string, name string, args ...string) outcome {
 	t.Helper()
 	o := run(t, dir, env, name, args...)
 	require.Zero(t, o.code, "%s %s: %s%s", name, strings.Join(args, " "), o.stdout, o.stderr)
