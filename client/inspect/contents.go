@@ -62,9 +62,11 @@ type result struct {
 // contents searches the files for secrets.
 func (in *inspection) contents(ctx context.Context) error {
 	var list []candidate
+	done, total := 0, 0
 	add := func(e *imagefs.Entry, removed bool) {
 		if e.Mode.IsRegular() && e.Size > 0 && !e.IsHardLink() {
 			list = append(list, candidate{e, removed})
+			total += int(e.Size)
 		}
 	}
 	for e := range in.fsys.Entries() {
@@ -82,7 +84,6 @@ func (in *inspection) contents(ctx context.Context) error {
 		g.SetLimit(runtime.GOMAXPROCS(0))
 	}
 	var mu sync.Mutex
-	done := 0
 	for i, c := range list {
 		if gctx.Err() != nil {
 			break
@@ -97,8 +98,8 @@ func (in *inspection) contents(ctx context.Context) error {
 			if in.options.Progress != nil {
 				mu.Lock()
 				defer mu.Unlock()
-				done++
-				in.options.Progress(done, len(list))
+				done += int(c.Size)
+				in.options.Progress(done, total)
 			}
 			return nil
 		})
@@ -123,9 +124,12 @@ func (in *inspection) report(results []result) {
 		if r.removed {
 			s.Layer = r.Layer.String()
 		}
-		if r.credentials != "" && !(r.removed && told[[3]string{r.Path, r.credentials}]) {
-			told[[3]string{r.Path, r.credentials}] = true
-			in.add(r.rule(ruleCredentials), s, r.credentials, show(r.Path)+" holds saved credentials"+r.place())
+		if r.credentials != "" {
+			key := [3]string{r.Path, r.credentials}
+			if !r.removed || !told[key] {
+				in.add(r.rule(ruleCredentials), s, r.credentials, show(r.Path)+" holds saved credentials"+r.place())
+			}
+			told[key] = true
 			continue
 		}
 		for _, f := range r.findings {

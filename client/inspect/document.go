@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/temper-images/temper/client/artifact"
 )
@@ -234,6 +235,24 @@ func (d *Document) Failures() int { return d.count(Fail) }
 
 // Warnings counts the findings that are only told.
 func (d *Document) Warnings() int { return d.count(Warn) }
+
+// Secrets counts the findings of secrets, in files and in the configuration.
+func (d *Document) Secrets() int { return d.of("secret.") + d.of("config.secret") }
+
+// LicenceFindings counts the findings about licences.
+func (d *Document) LicenceFindings() int { return d.of("licence.") }
+
+// of counts the findings of the rules that begin so, without those that an
+// exception lets through.
+func (d *Document) of(prefix string) int {
+	n := 0
+	for _, r := range d.Rules {
+		if strings.HasPrefix(r.ID, prefix) {
+			n += r.Findings - r.Excepted
+		}
+	}
+	return n
+}
 
 func (d *Document) count(a Action) int {
 	n := 0

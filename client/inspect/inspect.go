@@ -27,8 +27,8 @@ type Options struct {
 	// Parallelism is how many files are searched at once; 0 is one for each
 	// processor. It changes no result.
 	Parallelism int
-	// Progress, when set, is told how many files have been searched for secrets, and
-	// how many there are. It is called by one goroutine at a time.
+	// Progress, when set, is told how many bytes of files have been looked at for
+	// secrets, and how many there are. It is called by one goroutine at a time.
 	Progress func(done, total int)
 }
 

@@ -20,7 +20,7 @@ const (
 	ruleUnknownUser  = "config.unknown-user"
 	ruleNoCommand    = "config.no-command"
 	ruleConfigSecret = "config.secret"
-	ruleSecretName   = "config.secret-name"
+	ruleSecretName   = "config.secret-name" //nolint:gosec // the name of a rule
 	ruleLowPort      = "config.low-port"
 	ruleVolume       = "config.system-volume"
 	ruleSearchPath   = "config.search-path"
@@ -60,7 +60,7 @@ var rules = []Rule{
 	{ruleNoCommand, Medium, Warn, "the image has no entrypoint and no command", "Set ENTRYPOINT or CMD in the Dockerfile."},
 	{ruleNoHealth, Low, Off, "the image has no health check", "Set HEALTHCHECK in the Dockerfile, when the image runs where that is asked."},
 	{ruleOnBuild, Low, Warn, "the image has triggers for images that are built on it", "Remove ONBUILD from the Dockerfile."},
-	{ruleRoot, High, Fail, "the image runs as root", "Set USER to a number from 1 on, or let Temper choose one: harden.level is not off and harden.user is empty."},
+	{ruleRoot, High, Fail, "the image runs as root", "Set USER to a number from 1 on, or let Temper choose one: harden.level is not off and harden.user is auto."},
 	{ruleSearchPath, Medium, Warn, "programs or libraries are looked for where anybody can put some", "Set only absolute directories that not everybody can write in PATH, LD_LIBRARY_PATH and LD_PRELOAD."},
 	{ruleConfigSecret, Critical, Fail, "the image's configuration holds a secret", remedyRotate},
 	{ruleSecretName, High, Fail, "a variable, an argument or a label has the name of a secret and a value", remedyRotate},

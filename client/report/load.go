@@ -106,7 +106,7 @@ func imageOf(name string) (string, bool) {
 
 // signedBy takes the ending of a signature or a bundle off.
 func signedBy(name string) (base, suffix string) {
-	for _, s := range []string{".dsse" + artifact.BundleSuffix, artifact.BundleSuffix, artifact.SignatureSuffix} {
+	for _, s := range []string{artifact.EnvelopeSuffix, artifact.BundleSuffix, artifact.SignatureSuffix} {
 		if base, ok := strings.CutSuffix(name, s); ok {
 			return base, s
 		}

@@ -27,9 +27,9 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"size":  size,
 	"count": count,
 	"unit":  func(f float64) string { return strconv.FormatFloat(f, 'f', 1, 64) },
-	"inc":   func(i int) int { return i + 1 },
-	"date":  func(s string) string { return strings.TrimSuffix(s, "T00:00:00Z") },
-	"short": func(s fmt.Stringer) string { return shorten(s.String(), 19) },
+	"heading": func(v *view, section, text string) heading {
+		return heading{ID: v.ID + "-h-" + section, Text: text, Deep: v.Several}
+	},
 }).ParseFS(files, "page/*.html"))
 
 // size writes a number of bytes in three digits, with the unit apart.
@@ -72,7 +72,9 @@ func (r *Release) Write(w io.Writer, o Options) error {
 		Options: o,
 	}
 	for i, img := range r.Images {
-		v.Images = append(v.Images, newView(img, "i"+strconv.Itoa(i+1), o))
+		one := newView(img, "i"+strconv.Itoa(i+1), o)
+		one.Several = len(r.Images) > 1
+		v.Images = append(v.Images, one)
 	}
 	v.Title = r.title()
 	var b bytes.Buffer
@@ -104,6 +106,21 @@ func (img *Image) title() string {
 		return img.Reference
 	}
 	return img.Name
+}
+
+// heading is the heading of a section. Deep ones are below the heading of an image.
+type heading struct {
+	ID, Text string
+	Deep     bool
+}
+
+// Label are the identifiers of the headings that name a section.
+func (v *view) Label(section string) string {
+	label := v.ID + "-h-" + section
+	if v.Several {
+		label += " " + v.ID + "-title"
+	}
+	return label
 }
 
 // pageView is what the page shows.

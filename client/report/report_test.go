@@ -9,6 +9,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/base64"
+	"fmt"
 	"math/big"
 	"net/url"
 	"os"
@@ -26,6 +28,7 @@ import (
 	"github.com/temper-images/temper/client/artifact"
 	"github.com/temper-images/temper/client/gate"
 	"github.com/temper-images/temper/client/report"
+	"github.com/temper-images/temper/client/report/reporttest"
 )
 
 func read(t testing.TB, docs []artifact.Artifact) *report.Release {
@@ -66,18 +69,18 @@ func says(t testing.TB, said, want string) {
 }
 
 func TestPageSaysWhatTheDocumentsSay(t *testing.T) {
-	r := read(t, release(t, 0, 0))
+	r := read(t, reporttest.Release(t, 0, 0))
 	require.Len(t, r.Images, 1)
 	img := r.Images[0]
 	require.Equal(t, "app", img.Name)
 	require.Equal(t, "amd64", img.Arch)
 	require.Equal(t, "linux/amd64", img.Platform)
 	require.Equal(t, "registry.example.com/team/app:1.4", img.Reference)
-	require.EqualValues(t, imageDigest, img.Digest)
+	require.EqualValues(t, reporttest.Digest, img.Digest)
 	require.Empty(t, img.Problems)
 	said := text(t, write(t, r))
 	for _, want := range []string{
-		"Release report registry.example.com/team/app:1.4", imageDigest,
+		"Release report registry.example.com/team/app:1.4", reporttest.Digest,
 		"Vulnerabilities refused 1 vulnerability that the policy does not allow",
 		"Image itself warning 1 warning about", "Hardening checked level exclusive, 4 promises kept", "Tests passed 3 passed, 0 failed",
 		"Signatures some 8 of 9 documents are signed",
@@ -92,7 +95,7 @@ func TestPageSaysWhatTheDocumentsSay(t *testing.T) {
 		"https://github.com/team/app/.github/workflows/release.yml@refs/tags/v1", "workflow.platform github-actions",
 		"buildArgs.TOKEN (value not stated)", "pkg:deb/debian/openssl@3.0.17-1~deb12u2?arch=amd64",
 		"test-app-amd64.json test 152 B not signed", "by key 3q2+7w==",
-		"temper evidence verify --key cosign.pub " + imageDigest,
+		"temper evidence verify --key cosign.pub " + reporttest.Digest,
 		"cosign verify-blob --key cosign.pub --insecure-ignore-tlog --bundle attestation-app-amd64.json.sigstore.json attestation-app-amd64.json",
 		"sha256sum --check",
 	} {
@@ -101,7 +104,7 @@ func TestPageSaysWhatTheDocumentsSay(t *testing.T) {
 }
 
 func TestEqualDocumentsGiveEqualPages(t *testing.T) {
-	docs := release(t, 30, 30)
+	docs := reporttest.Release(t, 30, 30)
 	want := write(t, read(t, docs))
 	slices.Reverse(docs)
 	require.Equal(t, want, write(t, read(t, docs)))
@@ -109,7 +112,7 @@ func TestEqualDocumentsGiveEqualPages(t *testing.T) {
 
 func TestSeveralPlatforms(t *testing.T) {
 	var docs []artifact.Artifact
-	for _, d := range release(t, 0, 0) {
+	for _, d := range reporttest.Release(t, 0, 0) {
 		other := d
 		other.Name = strings.Replace(d.Name, "-amd64", "-arm-v7", 1)
 		other.Data = bytes.ReplaceAll(d.Data, []byte("linux/amd64"), []byte("linux/arm/v7"))
@@ -121,6 +124,7 @@ func TestSeveralPlatforms(t *testing.T) {
 	require.Equal(t, "arm-v7", r.Images[1].Arch)
 	page := write(t, r)
 	require.Contains(t, page, `<h2 class="image-title" id="i2-title">linux/arm/v7</h2>`)
+	says(t, text(t, page), "linux/arm/v7 Refused: 1 vulnerability that the policy does not allow.")
 	checkMarkup(t, page)
 }
 
@@ -140,11 +144,11 @@ func TestWhatIsNotThereIsSaid(t *testing.T) {
 }
 
 func TestWhatDoesNotFitIsSaid(t *testing.T) {
-	docs := release(t, 0, 0)
+	docs := reporttest.Release(t, 0, 0)
 	for i := range docs {
 		switch docs[i].Name {
 		case "inspect-app-amd64.json":
-			docs[i].Data = bytes.ReplaceAll(docs[i].Data, []byte(imageDigest), []byte(digest.FromString("another image")))
+			docs[i].Data = bytes.ReplaceAll(docs[i].Data, []byte(reporttest.Digest), []byte(digest.FromString("another image")))
 		case "hardening-app-amd64.json", "vex-app-amd64.openvex.json", "sbom-app-amd64.spdx.json.sigstore.json":
 			docs[i].Data = []byte("{")
 		case "scan-app-amd64.json":
@@ -177,8 +181,16 @@ func TestScanWithoutGate(t *testing.T) {
 	says(t, said, "CVE-2 Unknown x 1 no fix not judged")
 }
 
+// keyless is a bundle with a certificate in place of a key.
+func keyless(cert []byte) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, `{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"certificate":{"rawBytes":%q},"tlogEntries":[{}],`+
+		`"timestampVerificationData":{"rfc3161Timestamps":[{}]}}}`, base64.StdEncoding.EncodeToString(cert))
+	return b.Bytes()
+}
+
 func TestKeylessSignature(t *testing.T) {
-	docs := release(t, 0, 0)
+	docs := reporttest.Release(t, 0, 0)
 	identity := "o'brien;id@example.com"
 	cert := certificate(t, identity, "https://token.actions.githubusercontent.com")
 	for i := range docs {
@@ -215,7 +227,7 @@ func certificate(t *testing.T, identity, issuer string) []byte {
 // However much there is, the page stays one that a browser shows at once, and says
 // what it leaves out.
 func TestBounds(t *testing.T) {
-	r := read(t, release(t, 8000, 20_000))
+	r := read(t, reporttest.Release(t, 8000, 20_000))
 	page := write(t, r)
 	require.Less(t, len(page), 700_000)
 	checkMarkup(t, page)
@@ -234,7 +246,7 @@ const hostile = `"'><script>alert(1)</script><img src=x onerror=alert(1)></style
 
 // Every text of every document is what an attacker chose.
 func TestHostileTexts(t *testing.T) {
-	r := read(t, release(t, 3, 3))
+	r := read(t, reporttest.Release(t, 3, 3))
 	poison(reflect.ValueOf(r), map[uintptr]bool{})
 	page := write(t, r)
 	checkMarkup(t, page)
@@ -289,7 +301,7 @@ func poison(v reflect.Value, seen map[uintptr]bool) {
 }
 
 // allowed are the elements of a page, and attributes what they may have.
-var allowed = strings.Fields(`html head meta title style body header nav main footer section div p h1 h2 h3 a ul li dl dt dd
+var allowed = strings.Fields(`html head meta title style body header nav main footer section div p h1 h2 h3 h4 a ul li dl dt dd
 	table caption thead tbody tr th td details summary figure figcaption code pre span strong br
 	svg g rect text title desc path`)
 
@@ -338,7 +350,7 @@ func checkMarkup(t testing.TB, page string) {
 
 func TestLoad(t *testing.T) {
 	dir := t.TempDir()
-	docs := release(t, 0, 0)
+	docs := reporttest.Release(t, 0, 0)
 	for i, d := range docs {
 		// As a store has them, and loose.
 		name := filepath.Join(dir, d.Name)
@@ -365,7 +377,7 @@ func TestLoad(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	for _, d := range release(f, 1, 1) {
+	for _, d := range reporttest.Release(f, 1, 1) {
 		f.Add(d.Name, d.Data)
 	}
 	f.Add("scan-x-amd64.json", []byte(`{"matches":[{}]}`))

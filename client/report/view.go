@@ -30,8 +30,10 @@ const (
 type view struct {
 	*Image
 	// ID is the prefix of the anchors.
-	ID       string
-	Title    string
+	ID    string
+	Title string
+	// Several says that other images are on the page too.
+	Several  bool
 	Verdicts []verdict
 	Facts    []fact
 
@@ -261,7 +263,7 @@ func (v *view) hardening() {
 	} {
 		write := func(n int64) string { return count(int(n)) }
 		if t.bytes {
-			write = func(n int64) string { return size(n) }
+			write = size
 		}
 		v.Totals = append(v.Totals, totals{t.name, write(t.before), write(t.after), change(t.before, t.after)})
 	}
@@ -331,10 +333,10 @@ func (v *view) Shown(g spec.Group) []string { return g.Paths[:min(len(g.Paths), 
 
 // change is the difference in percent.
 func change(before, after int64) string {
-	switch {
-	case before == after:
+	switch before {
+	case after:
 		return "±0 %"
-	case before == 0:
+	case 0:
 		return "new"
 	}
 	p := float64(after-before) / float64(before) * 100

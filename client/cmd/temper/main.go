@@ -177,7 +177,7 @@ func newRoot() *cobra.Command {
 	evidence := newEvidence()
 	evidence.AddCommand(newEvidenceCreate(&records))
 	cmd.AddCommand(newRelease(&flags, &records), newStore(&records), evidence)
-	cmd.AddCommand(newAttest(&records))
+	cmd.AddCommand(newAttest(&records), newInspect(&records), newReport())
 	return cmd
 }
 

@@ -132,7 +132,8 @@ func (f *Finder) Find(name string, text []byte) []Finding {
 	for _, s := range f.spans(name, text) {
 		line += bytes.Count(text[counted:s.start], []byte{'\n'})
 		counted = s.start
-		for _, m := range f.detector.Detect(detect.Fragment{Raw: string(text[s.start:s.end]), FilePath: name, StartLine: line}) {
+		part := detect.Fragment{Raw: string(text[s.start:s.end]), FilePath: name, StartLine: line} //nolint:staticcheck // v8 has no other that Detect takes
+		for _, m := range f.detector.Detect(part) {
 			if m.RuleID == PrivateKey && !keyBody.MatchString(m.Secret) {
 				continue
 			}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp/syntax"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -28,7 +27,8 @@ func finder(t testing.TB) *Finder {
 // whole is what gitleaks itself finds in a whole text, as "RULE LINE".
 func whole(f *Finder, name, text string) []string {
 	found := map[string]bool{}
-	for _, m := range f.detector.Detect(detect.Fragment{Raw: text, FilePath: name, StartLine: 1}) {
+	all := detect.Fragment{Raw: text, FilePath: name, StartLine: 1} //nolint:staticcheck // v8 has no other that Detect takes
+	for _, m := range f.detector.Detect(all) {
 		if m.RuleID == PrivateKey && !keyBody.MatchString(m.Secret) {
 			continue
 		}
@@ -49,7 +49,7 @@ func parts(f *Finder, name, text string) []string {
 // the whole, between ordinary text.
 func TestFindsWhatGitleaksFinds(t *testing.T) {
 	f := finder(t)
-	prose, err := os.ReadFile(filepath.Join(runtime.GOROOT(), "LICENSE"))
+	prose, err := os.ReadFile("../../../LICENSE")
 	require.NoError(t, err)
 	rules := slices.Sorted(maps.Keys(f.detector.Config.Rules))
 	seen := map[string]bool{}
@@ -134,7 +134,7 @@ func sample(rnd *rand.Rand, re *syntax.Regexp) string {
 func TestFindsWhatGitleaksFindsInRealFiles(t *testing.T) {
 	f := finder(t)
 	left := 1 << 20
-	for _, dir := range []string{"/etc", "/usr/share/perl", filepath.Join(runtime.GOROOT(), "src/crypto")} {
+	for _, dir := range []string{"/etc", "/usr/share/perl", "../../../docs"} {
 		most := left / 2
 		err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() || most <= 0 {

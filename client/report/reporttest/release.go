@@ -1,11 +1,9 @@
-package report_test
+// Package reporttest makes up the documents of a release, for tests of the page.
+package reporttest
 
 import (
-	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -22,13 +20,12 @@ import (
 
 var today = time.Date(2026, 3, 14, 15, 0, 0, 0, time.UTC)
 
-// imageDigest is the digest of the image that the documents are about: it is the
-// subject of the provenance that package provenance keeps as a golden file.
-const imageDigest = "sha256:05b3abf2579a5eb66403cd78be557fd860633a1fe2103c7642030defe32c657f"
+// Digest is the digest of the image that the documents are about.
+const Digest = "sha256:05b3abf2579a5eb66403cd78be557fd860633a1fe2103c7642030defe32c657f"
 
-// release are the documents of a release of one image, with most of what a
+// Release makes the documents of a release of one image, with most of what a
 // document can say. packages and findings say how many there are beyond a few.
-func release(t testing.TB, packages, findings int) []artifact.Artifact {
+func Release(t testing.TB, packages, findings int) []artifact.Artifact {
 	t.Helper()
 	docs := []artifact.Artifact{
 		document(t, "sbom-app-amd64.cdx.json", sbom(packages)),
@@ -43,9 +40,7 @@ func release(t testing.TB, packages, findings int) []artifact.Artifact {
 			"passedTests": []string{"answers on 8080", "serves a template", "runs as its own user"}, "failedTests": []string{},
 		}),
 	}
-	dt, err := os.ReadFile("../provenance/testdata/release.json")
-	require.NoError(t, err)
-	docs = append(docs, artifact.Artifact{Name: "attestation-app-amd64.json", Data: dt})
+	docs = append(docs, artifact.Artifact{Name: "attestation-app-amd64.json", Data: []byte(attestation)})
 	for _, d := range docs[:len(docs):len(docs)] {
 		if strings.HasPrefix(d.Name, "test-") {
 			continue
@@ -73,7 +68,7 @@ func sbom(more int) *cyclonedx.BOM {
 		Timestamp: "2026-03-01T09:30:00Z",
 		Component: &cyclonedx.Component{
 			Type: cyclonedx.ComponentTypeContainer, Name: "registry.example.com/team/app:1.4",
-			Hashes: &[]cyclonedx.Hash{{Algorithm: "SHA-256", Value: strings.TrimPrefix(imageDigest, "sha256:")}},
+			Hashes: &[]cyclonedx.Hash{{Algorithm: "SHA-256", Value: strings.TrimPrefix(Digest, "sha256:")}},
 		},
 	}
 	var components []cyclonedx.Component
@@ -161,7 +156,7 @@ func judged(t testing.TB, more int) *gate.Result {
 		return f
 	}
 	in := gate.Input{
-		Subject:  gate.Subject{Name: "app", Digest: imageDigest, Platform: "linux/amd64"},
+		Subject:  gate.Subject{Name: "app", Digest: Digest, Platform: "linux/amd64"},
 		Database: gate.Database{Built: today.Add(-9 * time.Hour), Schema: "6.0.2"},
 		Findings: []*finding.Finding{
 			found("CVE-2026-0001", finding.Critical, "libexpat1", "2.5.0-1", "2.5.0-1+deb12u1", 0.42),
@@ -177,7 +172,7 @@ func judged(t testing.TB, more int) *gate.Result {
 		in.Findings = append(in.Findings, found(fmt.Sprintf("CVE-2024-%05d", i), finding.Severity(i%6), "linux-libc-dev", "6.1.1", "", 0.001))
 	}
 	excused := found("CVE-2026-0099", finding.High, "python3-werkzeug", "2.2.2-3", "3.0.1-1", 0.09)
-	excused.Statement = &finding.Statement{Document: "team.openvex.json", Digest: imageDigest, Status: finding.NotAffected, Justification: "vulnerable_code_not_in_execute_path"}
+	excused.Statement = &finding.Statement{Document: "team.openvex.json", Digest: Digest, Status: finding.NotAffected, Justification: "vulnerable_code_not_in_execute_path"}
 	in.Excused = []*finding.Finding{excused}
 	until, err := gate.ParseDate("2026-06-30")
 	require.NoError(t, err)
@@ -191,7 +186,7 @@ func judged(t testing.TB, more int) *gate.Result {
 func inspection() *inspect.Document {
 	d := &inspect.Document{
 		Schema: inspect.PredicateType, Date: "2026-03-14", Outcome: inspect.Warned,
-		Image: inspect.Image{Name: "app", Reference: "registry.example.com/team/app:1.4", Digest: imageDigest, Platform: "linux/amd64"},
+		Image: inspect.Image{Name: "app", Reference: "registry.example.com/team/app:1.4", Digest: Digest, Platform: "linux/amd64"},
 		Findings: []inspect.Finding{
 			{
 				Rule: "secret.generic", Severity: inspect.Medium, Action: inspect.Warn, Subject: inspect.Subject{Kind: inspect.File, Name: "/app/settings.py", Line: 12},
@@ -237,10 +232,134 @@ func vexDocument() map[string]any {
 	}
 }
 
-// keyless is a bundle with a certificate in place of a key.
-func keyless(cert []byte) []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, `{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"certificate":{"rawBytes":%q},"tlogEntries":[{}],`+
-		`"timestampVerificationData":{"rfc3161Timestamps":[{}]}}}`, base64.StdEncoding.EncodeToString(cert))
-	return b.Bytes()
-}
+const attestation = `{
+ "_type": "https://in-toto.io/Statement/v1",
+ "predicate": {
+  "buildDefinition": {
+   "buildType": "https://github.com/temper-images/temper/blob/main/docs/provenance.md#release-v1",
+   "externalParameters": {
+    "buildArgs": {
+     "TOKEN": {},
+     "URL": {}
+    },
+    "configuration": {
+     "digest": {
+      "sha256": "b79606fb3afea5bd1609ed40b622142f1c98125abcfe89a76a661b0e8e343910"
+     },
+     "path": "services/app/temper.yaml"
+    },
+    "contexts": {
+     "busybox": "oci-layout@sha256:2f32a9021f13744dfc4ee807f0c5bd603c62bd9453622abbe664e35f529effae",
+     "named": "local"
+    },
+    "dockerfile": {
+     "digest": {
+      "sha256": "d955eae0c79e63a288a251d927692dc0499e4af0e1ee382e75e2e33884937278"
+     },
+     "path": "services/app/Dockerfile"
+    },
+    "platform": "linux/amd64",
+    "secrets": [
+     "word"
+    ],
+    "source": {
+     "digest": {
+      "gitCommit": "0123456789abcdef0123456789abcdef01234567"
+     },
+     "directory": "services/app",
+     "dirty": true,
+     "uri": "git+https://github.com/team/app@refs/tags/v1"
+    },
+    "workflow": {
+     "path": ".github/workflows/release.yml",
+     "platform": "github-actions",
+     "ref": "refs/tags/v1",
+     "repository": "https://github.com/team/app",
+     "trigger": "push"
+    }
+   },
+   "internalParameters": {},
+   "resolvedDependencies": [
+    {
+     "annotations": {
+      "kind": "frontend"
+     },
+     "digest": {
+      "sha256": "741829ba36576711c2b5ccb26ee9d18d3853b47d57c415c8fa20eb0f18cf4565"
+     },
+     "name": "temper/frontend:1",
+     "uri": "pkg:oci/temper/frontend@1?digest=sha256:741829ba36576711c2b5ccb26ee9d18d3853b47d57c415c8fa20eb0f18cf4565&platform=linux%2Famd64"
+    },
+    {
+     "annotations": {
+      "context": "busybox",
+      "kind": "image"
+     },
+     "digest": {
+      "sha256": "2f32a9021f13744dfc4ee807f0c5bd603c62bd9453622abbe664e35f529effae"
+     },
+     "name": "busybox",
+     "uri": "pkg:oci/busybox?digest=sha256:2f32a9021f13744dfc4ee807f0c5bd603c62bd9453622abbe664e35f529effae&platform=linux%2Famd64"
+    },
+    {
+     "annotations": {
+      "kind": "package",
+      "replaces": "3.0.15-1~deb12u1"
+     },
+     "uri": "pkg:deb/debian/openssl@3.0.17-1~deb12u2?arch=amd64"
+    },
+    {
+     "annotations": {
+      "kind": "source"
+     },
+     "digest": {
+      "gitCommit": "0123456789abcdef0123456789abcdef01234567"
+     },
+     "uri": "git+https://github.com/team/app@refs/tags/v1"
+    }
+   ]
+  },
+  "runDetails": {
+   "builder": {
+    "id": "https://github.com/team/app/.github/workflows/release.yml@refs/tags/v1",
+    "version": {
+     "buildkit": "v0.34.2",
+     "temper": "v0.3.0"
+    }
+   },
+   "byproducts": [
+    {
+     "annotations": {
+      "predicateType": "https://cyclonedx.org/bom"
+     },
+     "digest": {
+      "sha256": "2e01b8740d2b1c7ff47487ab94ff0f7f4d2853f3d985cd6d7e381c4aa5ef9afa"
+     },
+     "mediaType": "application/vnd.cyclonedx+json",
+     "name": "sbom-app-amd64.cdx.json"
+    },
+    {
+     "digest": {
+      "sha256": "59ad1b2fc74287ded1bba7af67765d23ad4a49f1ae51902cc2ed3f8ebee96cfa"
+     },
+     "mediaType": "application/json",
+     "name": "scan-app-amd64.json"
+    }
+   ],
+   "metadata": {
+    "finishedOn": "2025-06-15T15:08:20Z",
+    "invocationId": "https://github.com/team/app/actions/runs/1/attempts/2",
+    "startedOn": "2025-06-15T15:06:40Z"
+   }
+  }
+ },
+ "predicateType": "https://slsa.dev/provenance/v1",
+ "subject": [
+  {
+   "name": "registry.example.com/team/app",
+   "digest": {
+    "sha256": "05b3abf2579a5eb66403cd78be557fd860633a1fe2103c7642030defe32c657f"
+   }
+  }
+ ]
+}`
