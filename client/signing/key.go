@@ -54,7 +54,11 @@ func localKey(private crypto.Signer) (*key, error) {
 	sign := func(ctx context.Context, data []byte) ([]byte, error) {
 		return sv.SignMessage(bytes.NewReader(data), options.WithContext(ctx))
 	}
-	return newKey(private.Public(), sign, func() { wipe(private) })
+	k, err := newKey(private.Public(), sign, func() { wipe(private) })
+	if err != nil {
+		wipe(private)
+	}
+	return k, err
 }
 
 // ephemeralKey makes the key of a keyless signer.

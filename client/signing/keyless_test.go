@@ -164,12 +164,12 @@ func TestTransport(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	client := &http.Client{Transport: newTransport(t.Context())}
-	resp, err := client.Post(server.URL, "text/plain", strings.NewReader("x")) //nolint:noctx // the transport has the context
+	resp, err := client.Post(server.URL, "text/plain", strings.NewReader("x"))
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
 	require.Equal(t, 3, calls)
 	calls = -10
-	_, err = client.Post(server.URL, "text/plain", strings.NewReader("x")) //nolint:noctx,bodyclose // there is none
+	_, err = client.Post(server.URL, "text/plain", strings.NewReader("x"))
 	require.ErrorContains(t, err, "429 Too Many Requests: busy please wait")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("enough"))

@@ -11,7 +11,6 @@ import (
 	"fmt"
 
 	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
-	"github.com/sigstore/sigstore/pkg/cryptoutils/goodkey"
 )
 
 // maxKey bounds a key in PEM, in bytes.
@@ -46,14 +45,7 @@ func parsePrivate(data []byte, password func() ([]byte, error)) (crypto.Signer, 
 		}
 		signer, err := parseBlock(block, password)
 		clear(block.Bytes)
-		if err != nil {
-			return nil, err
-		}
-		if err := goodkey.ValidatePubKey(signer.Public()); err != nil {
-			wipe(signer)
-			return nil, fmt.Errorf("it is not fit to sign with: %w", err)
-		}
-		return signer, nil
+		return signer, err
 	}
 }
 

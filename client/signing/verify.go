@@ -79,6 +79,21 @@ func NewVerifier(ctx context.Context, o VerifyOptions) (*Verifier, error) {
 	return newVerifier(ctx, o, o.Sigstore.trusted)
 }
 
+// Verifier verifies what the signer signs with its key, without a log. A keyless
+// signer has none: it has another key each time.
+func (s *Signer) Verifier() (*Verifier, error) {
+	if s.certificates != nil {
+		return nil, nil
+	}
+	v := &Verifier{key: s.key.public, algorithms: s.key.algorithms, policy: []verify.PolicyOption{verify.WithKey()}}
+	trusted := withKey{&root.BaseTrustedMaterial{}, v.algorithms}
+	var err error
+	if v.bundles, err = verify.NewVerifier(trusted, v.demands(trusted)...); err != nil {
+		return nil, configurationErrorf("verify: %w", err)
+	}
+	return v, nil
+}
+
 // newVerifier reads what is trusted only when there is need for it.
 func newVerifier(ctx context.Context, o VerifyOptions, read func(context.Context) (root.TrustedMaterial, error)) (*Verifier, error) {
 	v := &Verifier{identities: o.Identities, timestamp: o.Timestamp}

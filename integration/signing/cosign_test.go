@@ -3,6 +3,7 @@ package signing
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,8 +54,7 @@ func TestTemperVerifiesCosign(t *testing.T) {
 			dir := t.TempDir()
 			file := document(t, dir, "{}")
 			must(t, dir, nil, judge, "generate-key-pair")
-			sign := append(args, "--key", "cosign.key", "--bundle", file+".sigstore.json", file)
-			must(t, dir, nil, judge, sign...)
+			must(t, dir, nil, judge, append(slices.Clone(args), "--key", "cosign.key", "--bundle", file+".sigstore.json", file)...)
 			o := must(t, dir, nil, "temper", "verify-blob", "--key", "cosign.pub", file)
 			require.Contains(t, o.stdout, "sbom.json: signed by key sha256:")
 

@@ -95,7 +95,7 @@ var shared struct {
 func deployment(t *testing.T) *sigstore.Deployment {
 	t.Helper()
 	shared.once.Do(func() {
-		if shared.dir, shared.err = os.MkdirTemp("", "temper-sigstore-"); shared.err == nil {
+		if shared.dir, shared.err = os.MkdirTemp("", "temper-sigstore-"); shared.err == nil { //nolint:usetesting // it outlives the first test
 			shared.deployment, shared.err = sigstore.Start(context.Background(), shared.dir)
 		}
 	})

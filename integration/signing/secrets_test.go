@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// No program's words, no signature and no core of an error has a key, a password or
-// a token in it; the command's memory is not looked at.
+// Neither what the program says nor what it writes has a key, a password or a
+// token in it.
 func TestSecretsStaySecret(t *testing.T) {
 	d := deployment(t)
 	dir := t.TempDir()
@@ -30,9 +30,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	id, err := d.Token(person, time.Hour)
 	require.NoError(t, err)
 	secrets := [][]byte{der, []byte(base64.StdEncoding.EncodeToString(der)), []byte(password), []byte(id)}
-	for _, line := range bytes.Split([]byte(plain), []byte("\n"))[1:3] {
-		secrets = append(secrets, line)
-	}
+	secrets = append(secrets, bytes.Split([]byte(plain), []byte("\n"))[1:3]...)
 	env := map[string]string{"PLAIN_KEY": plain, "SIGSTORE_ID_TOKEN": id}
 	broken := plain[:len(plain)/2] + "A" + plain[len(plain)/2:]
 	for name, args := range map[string][]string{
