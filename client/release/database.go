@@ -31,8 +31,13 @@ func (o Options) openDatabase(ctx context.Context) *pending {
 	go func() {
 		defer close(p.done)
 		p.err = o.Steps.Run(ctx, "[evidence] open the vulnerability database", stage.Database, func(ctx context.Context, s *stage.Step) error {
+			// The address of a mirror may hold a password.
+			source, err := o.text(ctx, o.Settings.Scan.Database)
+			if err != nil {
+				return err
+			}
 			db, err := vulndb.Open(ctx, vulndb.Options{
-				Source: o.Settings.Scan.Database, Offline: o.Offline, Keychain: o.Keychain,
+				Source: source, Offline: o.Offline, Keychain: o.Keychain,
 				MaxAge:   time.Duration(o.Settings.Scan.MaxAge) * 24 * time.Hour,
 				Progress: func(p vulndb.Progress) { s.Progress(p.Step, p.Done, p.Total) },
 			}, o.Now())

@@ -144,6 +144,9 @@ func (o Options) vexDocuments() ([]*vex.Document, error) {
 		out = append(out, d)
 	}
 	for _, name := range o.VEX {
+		if name == AttachedVEX {
+			continue
+		}
 		d, err := vex.ReadFile(name)
 		if err != nil {
 			return nil, err

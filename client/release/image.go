@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	syftsbom "github.com/anchore/syft/syft/sbom"
-	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/temper-images/temper/client/artifact"
@@ -27,10 +27,6 @@ import (
 	"github.com/temper-images/temper/frontend/config"
 	"github.com/temper-images/temper/hardening/spec"
 )
-
-// vexPredicateType is the in-toto predicate type of OpenVEX, and begins those of its
-// versions.
-const vexPredicateType = "https://openvex.dev/ns"
 
 // examination is the work on one image.
 type examination struct {
@@ -64,7 +60,7 @@ func (o Options) examine(ctx context.Context, img *subject.Image, db *pending, d
 	if x.out.buildkit, err = src.account(ctx, img); err != nil {
 		return nil, err
 	}
-	if x.vex, err = attachedVEX(ctx, img, docs); err != nil {
+	if x.vex, err = x.statements(ctx, docs); err != nil {
 		return nil, err
 	}
 	if err := x.index(ctx); err != nil {
@@ -99,6 +95,19 @@ func (x *examination) learn() error {
 		settings = append(settings, secretlint.Setting{Source: secretlint.Env, Name: name, Value: value})
 	}
 	return secretlint.Learn(settings, x.Known)
+}
+
+// AttachedVEX as a VEX document stands for those that are attached to the image.
+// Nobody vouches for them, so they count only where somebody asks for them.
+const AttachedVEX = "attached"
+
+// statements are the VEX documents that count for the image.
+func (x *examination) statements(ctx context.Context, docs []*vex.Document) ([]*vex.Document, error) {
+	if !slices.Contains(x.VEX, AttachedVEX) {
+		return docs, nil
+	}
+	attached, err := scan.AttachedVEX(ctx, x.img)
+	return slices.Concat(docs, attached), err
 }
 
 // index reads the image once and catalogues it.
@@ -148,18 +157,6 @@ func (x *examination) writeSBOMs(ctx context.Context) error {
 	})
 }
 
-// vexImage is what VEX statements may call the image.
-func vexImage(img *subject.Image) vex.Image {
-	out := vex.Image{Name: img.Name, Digests: []digest.Digest{img.Digest}, Platform: img.Platform}
-	if img.Index != "" {
-		out.Digests = append(out.Digests, img.Index)
-	}
-	if img.Reference != "" {
-		out.References = []string{img.Reference}
-	}
-	return out
-}
-
 func (x *examination) scan(ctx context.Context) error {
 	if x.Settings.Scan.Gate == config.GateOff {
 		return nil
@@ -168,9 +165,13 @@ func (x *examination) scan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	about, err := scan.About(x.img)
+	if err != nil {
+		return err
+	}
 	var found *scan.Result
 	err = x.Steps.Run(ctx, title(3, "scan for vulnerabilities", x.img), stage.Scan, func(ctx context.Context, s *stage.Step) (err error) {
-		found, err = scan.Match(ctx, x.catalogue, db, scan.Options{VEX: x.vex, Image: vexImage(x.img), Time: x.img.Created})
+		found, err = scan.Match(ctx, x.catalogue, db, scan.Options{VEX: x.vex, Image: about, Time: x.img.Created})
 		if err != nil {
 			return err
 		}
@@ -295,7 +296,7 @@ func (x *examination) writeVEX(ctx context.Context, db *vulndb.Database) error {
 	}
 	x.vexOut = []artifact.Artifact{{
 		Kind: artifact.VEX, Name: documentName("vex", x.img, ".openvex.json"), MediaType: artifact.TypeJSON,
-		PredicateType: vexPredicateType, Platform: x.img.Platform, Data: dt,
+		PredicateType: vex.PredicateType, Platform: x.img.Platform, Data: dt,
 	}}
 	return nil
 }
@@ -322,24 +323,4 @@ func (x *examination) attached() error {
 		})
 	}
 	return nil
-}
-
-// attachedVEX are the documents of the settings and those attached to the image.
-func attachedVEX(ctx context.Context, img *subject.Image, docs []*vex.Document) ([]*vex.Document, error) {
-	list, err := img.Statements(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := docs[:len(docs):len(docs)]
-	for _, s := range list {
-		if !strings.HasPrefix(s.PredicateType, vexPredicateType) {
-			continue
-		}
-		d, err := vex.Read("attached to "+img.Name, s.Data)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, d)
-	}
-	return out, nil
 }

@@ -28,12 +28,6 @@ const keyless = "keyless"
 // they are. The index names all of it at the end, so that what broke off does not
 // count as stored.
 func (o Options) keep(ctx context.Context, e *Evidence, src *origin) (err error) {
-	store, err := o.openStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	e.URL = store.URL()
 	// The key is read when everything that it signs is there, and closed with the
 	// last signature.
 	signer, err := o.openSigner(ctx)
@@ -43,7 +37,12 @@ func (o Options) keep(ctx context.Context, e *Evidence, src *origin) (err error)
 	if signer != nil {
 		defer func() { err = errors.Join(err, signer.Close()) }()
 	}
-	e.Signed = signer != nil
+	store, err := o.openStore(ctx, signer)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	e.URL, e.Signed = store.URL(), signer != nil
 	for _, img := range e.Images {
 		if err := o.upload(ctx, store, signer, img, img.Documents); err != nil {
 			return err
@@ -105,8 +104,22 @@ func (o Options) upload(ctx context.Context, store *evidence.Store, signer *sign
 	})
 }
 
+// own recognises the signatures of an earlier run with the same key, so that what
+// was signed and stored is not stored a second time.
+type own struct{ *signing.Verifier }
+
+func (v own) Verify(ctx context.Context, data, signature, bundle []byte) error {
+	_, err := v.Verifier.Verify(ctx, data, signature, bundle)
+	return err
+}
+
+func (v own) VerifyEnvelope(ctx context.Context, statement, bundle []byte) error {
+	_, err := v.Verifier.VerifyEnvelope(ctx, statement, bundle)
+	return err
+}
+
 // openStore opens the evidence store of the settings.
-func (o Options) openStore(ctx context.Context) (*evidence.Store, error) {
+func (o Options) openStore(ctx context.Context, signer *signing.Signer) (*evidence.Store, error) {
 	var c evidence.Credentials
 	for _, f := range []struct {
 		from string
@@ -124,7 +137,17 @@ func (o Options) openStore(ctx context.Context) (*evidence.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return evidence.Open(ctx, url, evidence.Options{Credentials: c})
+	opts := evidence.Options{Credentials: c}
+	if signer != nil {
+		v, err := signer.Verifier()
+		if err != nil {
+			return nil, err
+		}
+		if v != nil {
+			opts.Verifier = own{v}
+		}
+	}
+	return evidence.Open(ctx, url, opts)
 }
 
 // openSigner opens the key of the settings. It returns nil when there is none.

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/moby/sys/atomicwriter"
 	"github.com/spf13/cobra"
 
@@ -76,7 +75,7 @@ func (a *attestCommand) run(ctx context.Context, cmd *cobra.Command, t *telemetr
 	if err != nil {
 		return &build.InputError{Err: err}
 	}
-	set, err := subject.Open(ctx, spec, subject.Options{Platforms: a.platforms, Keychain: authn.DefaultKeychain, Insecure: a.insecure})
+	set, err := subject.Open(ctx, spec, subject.Options{Platforms: a.platforms, Keychain: keychain(ctx), Insecure: a.insecure})
 	if err != nil {
 		return err
 	}

@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/temper-images/temper/client/build"
 	"github.com/temper-images/temper/client/secretref"
-	"github.com/temper-images/temper/client/secretstore"
 	"github.com/temper-images/temper/client/vulndb"
 )
 
@@ -32,15 +30,13 @@ func (f *databaseFlags) add(flags *pflag.FlagSet) {
 // options are the flags over what temper.yaml says. A source may be a secret
 // reference, since a mirror's address may hold a password.
 func (f *databaseFlags) options(cmd *cobra.Command, source string, maxAge int) (vulndb.Options, error) {
-	o := vulndb.Options{Source: cmp.Or(f.source, source), Offline: f.offline, Keychain: authn.DefaultKeychain, Insecure: f.insecure}
+	o := vulndb.Options{Source: cmp.Or(f.source, source), Offline: f.offline, Keychain: keychain(cmd.Context()), Insecure: f.insecure}
 	o.MaxAge = time.Duration(cmp.Or(f.maxAge, maxAge)) * 24 * time.Hour
 	value, err := secretref.Parse(o.Source)
 	if err != nil {
 		return o, &build.InputError{Err: fmt.Errorf("--db: %w", err)}
 	}
-	resolver := secretstore.NewResolver(secretstore.Options{Secrets: redactor(cmd)})
-	defer resolver.Close()
-	if o.Source, err = resolver.Text(cmd.Context(), value); err != nil {
+	if o.Source, err = stores(cmd.Context()).Text(cmd.Context(), value); err != nil {
 		return o, fmt.Errorf("--db: %w", err)
 	}
 	return o, nil

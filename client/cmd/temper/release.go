@@ -14,10 +14,8 @@ import (
 
 	"github.com/temper-images/temper/client/build"
 	"github.com/temper-images/temper/client/catalogue"
-	"github.com/temper-images/temper/client/credentials"
 	"github.com/temper-images/temper/client/display"
 	"github.com/temper-images/temper/client/release"
-	"github.com/temper-images/temper/client/secretstore"
 	"github.com/temper-images/temper/client/settings"
 	"github.com/temper-images/temper/client/subject"
 	"github.com/temper-images/temper/client/telemetry"
@@ -64,12 +62,15 @@ func (f *evidenceFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.key, "key", "", "Key to sign with: a file, env://NAME, k8s://NAMESPACE/SECRET, pkcs11:…, awskms://…, gcpkms://…, azurekms://…, hashivault://…, a secret reference (ref+…), or keyless (default: sign.key, else no signatures)")
 	flags.StringVar(&f.tlog, "tlog", "", "Enter signatures in the transparency log: on, off (default: sign.tlog)")
 	flags.StringVar(&f.gate, "gate", "", "What becomes of an image with vulnerabilities that count: fail, warn, off (default: scan.gate, else fail)")
-	flags.StringArrayVar(&f.vex, "vex", nil, "VEX document besides those of scan.vex, OpenVEX or CSAF")
+	flags.StringArrayVar(&f.vex, "vex", nil, "VEX document besides those of scan.vex, OpenVEX or CSAF; \"attached\" for what is attached to the image, which nobody vouches for")
 	flags.StringVar(&f.report, "report", "", "Write the report, one HTML page, to this file")
 }
 
 // apply puts what the flags say over the settings.
 func (f *evidenceFlags) apply(cmd *cobra.Command, s *settings.Settings) error {
+	if err := f.check(); err != nil {
+		return err
+	}
 	// The flag has a default of its own for commands without settings.
 	if !cmd.Flags().Changed("evidence") && os.Getenv(evidenceEnv) == "" {
 		f.url = ""
@@ -105,23 +106,16 @@ func (f *evidenceFlags) apply(cmd *cobra.Command, s *settings.Settings) error {
 	return nil
 }
 
-// options are what a pipeline needs besides the settings. The function wipes the
-// secrets.
-func (f *evidenceFlags) options(cmd *cobra.Command, s *settings.Settings, t *telemetry.Telemetry, show *display.Display) (release.Options, func(), error) {
-	secrets := secretstore.NewResolver(secretstore.Options{Secrets: redactor(cmd)})
-	keychain, err := credentials.New(credentials.Options{Stores: secrets, Secrets: redactor(cmd)})
-	if err != nil {
-		secrets.Close()
-		return release.Options{}, nil, err
-	}
+// options are what a pipeline needs besides the settings.
+func (f *evidenceFlags) options(cmd *cobra.Command, s *settings.Settings, t *telemetry.Telemetry, show *display.Display) release.Options {
 	ask := asker{cmd.InOrStdin(), cmd.ErrOrStderr()}
 	return release.Options{
-		Settings: s, Steps: runner(t, show), Secrets: secrets, Lookup: os.LookupEnv, Now: time.Now, Version: version(),
-		Keychain: keychain,
+		Settings: s, Steps: runner(t, show), Secrets: stores(cmd.Context()), Lookup: os.LookupEnv, Now: time.Now, Version: version(),
+		Keychain: keychain(cmd.Context()),
 		Password: func(context.Context) ([]byte, error) { return ask.prompt("Password of the key: ") },
 		PIN:      ask.secret(pinEnv, "PIN of the token: "),
 		Offline:  f.offline, VEX: f.vex, Report: f.report, Known: redactor(cmd),
-	}, secrets.Close, nil
+	}
 }
 
 func newRelease(bf *builderFlags, records *telemetry.Options) *cobra.Command {
@@ -196,12 +190,7 @@ func (f *releaseFlags) run(ctx context.Context, cmd *cobra.Command, bf *builderF
 		return err
 	}
 	f.req.Status = show.Build()
-	o, wipe, err := f.options(cmd, s, t, show)
-	if err != nil {
-		show.Close()
-		return err
-	}
-	defer wipe()
+	o := f.options(cmd, s, t, show)
 	o.AllowArgs = f.allowArgs
 	o.Build = func(ctx context.Context, r build.Request) (*build.Result, error) { return recordedBuild(ctx, t, c, r) }
 	res, err := c.Release(ctx, f.req, o)
@@ -302,12 +291,7 @@ func (f *evidenceCreateFlags) run(ctx context.Context, cmd *cobra.Command, t *te
 		return err
 	}
 	defer show.Close()
-	o, wipe, err := f.options(cmd, s, t, show)
-	if err != nil {
-		show.Close()
-		return err
-	}
-	defer wipe()
+	o := f.options(cmd, s, t, show)
 	set, err := subject.Open(ctx, spec, subject.Options{Platforms: f.platforms, Keychain: o.Keychain, Insecure: f.insecure})
 	if err != nil {
 		return err

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	syftsbom "github.com/anchore/syft/syft/sbom"
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/moby/sys/atomicwriter"
 	"github.com/spf13/cobra"
 
@@ -83,7 +82,7 @@ func (s *sbomCommand) run(ctx context.Context, cmd *cobra.Command, t *telemetry.
 		return &build.InputError{Err: err}
 	}
 	catalogue.Warm()
-	set, err := subject.Open(ctx, spec, subject.Options{Platforms: s.platforms, Keychain: authn.DefaultKeychain, Insecure: s.insecure})
+	set, err := subject.Open(ctx, spec, subject.Options{Platforms: s.platforms, Keychain: keychain(ctx), Insecure: s.insecure})
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/anchore/syft/syft/sbom"
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/moby/sys/atomicwriter"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -255,7 +254,7 @@ type subjectImage struct {
 // images scans every platform of an image. The database is opened while the first
 // is catalogued.
 func (c *scanCommand) images(ctx context.Context, steps *stage.Runner, spec string, o vulndb.Options) (all []judged, warnings []string, err error) {
-	set, err := subject.Open(ctx, spec, subject.Options{Platforms: c.platforms, Keychain: authn.DefaultKeychain, Insecure: c.database.insecure})
+	set, err := subject.Open(ctx, spec, subject.Options{Platforms: c.platforms, Keychain: keychain(ctx), Insecure: c.database.insecure})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -8,9 +8,11 @@ import (
 	"os"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/spf13/cobra"
 
 	"github.com/temper-images/temper/client/build"
+	"github.com/temper-images/temper/client/credentials"
 	"github.com/temper-images/temper/client/redact"
 	"github.com/temper-images/temper/client/secretref"
 	"github.com/temper-images/temper/client/secretstore"
@@ -18,17 +20,39 @@ import (
 	"github.com/temper-images/temper/client/telemetry"
 )
 
-type redactorKey struct{}
+type (
+	redactorKey struct{}
+	storesKey   struct{}
+)
 
-// withRedactor gives the commands the filter that everything they print passes.
-func withRedactor(ctx context.Context, r *redact.Redactor) context.Context {
-	return context.WithValue(ctx, redactorKey{}, r)
+// withSecrets gives the commands the filter that everything they print passes, and
+// what resolves references to secrets.
+func withSecrets(ctx context.Context, r *redact.Redactor, stores *secretstore.Resolver) context.Context {
+	return context.WithValue(context.WithValue(ctx, redactorKey{}, r), storesKey{}, stores)
 }
 
 // redactor knows the secrets of this run.
 func redactor(cmd *cobra.Command) *redact.Redactor {
 	r, _ := cmd.Context().Value(redactorKey{}).(*redact.Redactor)
 	return r
+}
+
+// stores resolves references; what it resolved is wiped at the end of the run.
+func stores(ctx context.Context) *secretstore.Resolver {
+	s, _ := ctx.Value(storesKey{}).(*secretstore.Resolver)
+	return s
+}
+
+// keychain has the registries' credentials, of Docker's configuration and its
+// helpers. References in it are resolved for the registries that are asked.
+func keychain(ctx context.Context) authn.Keychain {
+	r, _ := ctx.Value(redactorKey{}).(*redact.Redactor)
+	k, err := credentials.New(credentials.Options{Stores: stores(ctx), Secrets: r})
+	if err != nil {
+		// Only logins can be wrong, and there are none.
+		return authn.DefaultKeychain
+	}
+	return k
 }
 
 // filtered is a writer to w without the secrets that r knows. A terminal stays one.
@@ -56,11 +80,9 @@ func recordsOf(cmd *cobra.Command, o telemetry.Options, s *settings.Settings) (t
 	if o.Endpoint == "" && os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") == "" {
 		o.Endpoint = s.Log.OTLP
 	}
-	if len(s.Log.Headers) == 0 {
+	if len(s.Log.Headers) == 0 || o.Endpoint == "" && os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") == "" {
 		return o, nil
 	}
-	secrets := secretstore.NewResolver(secretstore.Options{Secrets: redactor(cmd)})
-	defer secrets.Close()
 	headers := map[string]string{}
 	for _, h := range s.Log.Headers {
 		name, value, _ := strings.Cut(h, "=")
@@ -68,7 +90,7 @@ func recordsOf(cmd *cobra.Command, o telemetry.Options, s *settings.Settings) (t
 		if err != nil {
 			return o, &build.InputError{Err: fmt.Errorf("log.headers: %s: %w", name, err)}
 		}
-		if headers[name], err = secrets.Text(cmd.Context(), v); err != nil {
+		if headers[name], err = stores(cmd.Context()).Text(cmd.Context(), v); err != nil {
 			return o, fmt.Errorf("log.headers: %s: %w", name, err)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/spf13/cobra"
 
@@ -127,7 +126,7 @@ func isDir(path string) bool {
 // payloads are the documents that are signed in the stead of spec's images, and the
 // directory that they belong into.
 func (s *signCommand) payloads(ctx context.Context, spec string) (dir string, documents []artifact.Artifact, err error) {
-	set, err := subject.Open(ctx, spec, subject.Options{Platforms: s.platforms, Keychain: authn.DefaultKeychain, Insecure: s.insecure})
+	set, err := subject.Open(ctx, spec, subject.Options{Platforms: s.platforms, Keychain: keychain(ctx), Insecure: s.insecure})
 	if err != nil {
 		return "", nil, err
 	}

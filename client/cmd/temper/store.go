@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/spf13/cobra"
 
 	"github.com/temper-images/temper/client/artifact"
@@ -85,7 +84,7 @@ func (s *storeCommand) run(ctx context.Context, cmd *cobra.Command, t *telemetry
 	if s.kind != "" && !slices.Contains(kindNames(), s.kind) {
 		return &build.InputError{Err: fmt.Errorf("--kind %s: it is one of %s", s.kind, strings.Join(kindNames(), ", "))}
 	}
-	set, err := subject.Open(ctx, spec, subject.Options{Platforms: s.platforms, Keychain: authn.DefaultKeychain, Insecure: s.insecure})
+	set, err := subject.Open(ctx, spec, subject.Options{Platforms: s.platforms, Keychain: keychain(ctx), Insecure: s.insecure})
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	digest "github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,7 +16,6 @@ import (
 	"github.com/temper-images/temper/client/evidence"
 	"github.com/temper-images/temper/client/ocilayout"
 	"github.com/temper-images/temper/client/secretref"
-	"github.com/temper-images/temper/client/secretstore"
 	"github.com/temper-images/temper/client/signing"
 	"github.com/temper-images/temper/client/subject"
 )
@@ -41,11 +39,27 @@ func (f *storeFlags) add(flags *pflag.FlagSet) {
 		"Secret key of the store, as a secret reference (environment: "+evidenceSecretEnv+")")
 }
 
+// check refuses secrets on the command line, where others see them.
+func (f *storeFlags) check() error {
+	for _, of := range []struct{ flag, text string }{{"--evidence-account", f.account}, {"--evidence-secret", f.secret}} {
+		value, err := secretref.Parse(of.text)
+		if err == nil && of.text != "" && !value.IsReference() {
+			err = errors.New("it must be a secret reference, so that no secret is on the command line: ref+env://NAME, ref+file://PATH and others")
+		}
+		if err != nil {
+			return &build.InputError{Err: fmt.Errorf("%s: %w", of.flag, err)}
+		}
+	}
+	return nil
+}
+
 // open opens the store with what the flags say added to o. The secrets become
 // known to the filter of everything that is printed.
 func (f *storeFlags) open(ctx context.Context, cmd *cobra.Command, o evidence.Options) (*evidence.Store, error) {
-	resolver := secretstore.NewResolver(secretstore.Options{Secrets: redactor(cmd)})
-	defer resolver.Close()
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	resolver := stores(ctx)
 	where, err := secretref.Parse(f.url)
 	if err != nil {
 		return nil, &build.InputError{Err: fmt.Errorf("--evidence: %w", err)}
@@ -62,11 +76,8 @@ func (f *storeFlags) open(ctx context.Context, cmd *cobra.Command, o evidence.Op
 			continue
 		}
 		value, err := secretref.Parse(of.text)
-		if err == nil && !value.IsReference() {
-			err = errors.New("it must be a secret reference, so that no secret is on the command line: ref+env://NAME, ref+file://PATH and others")
-		}
 		if err != nil {
-			return nil, &build.InputError{Err: fmt.Errorf("%s: %w", of.flag, err)}
+			return nil, err
 		}
 		secret, err := resolver.Secret(ctx, value)
 		if err != nil {
@@ -122,7 +133,7 @@ func (f *refFlags) find(ctx context.Context, s *evidence.Store, name string) ([]
 }
 
 func (f *refFlags) findSubject(ctx context.Context, s *evidence.Store, name string) ([]evidence.Image, error) {
-	set, err := subject.Open(ctx, name, subject.Options{Platforms: f.platforms, Keychain: authn.DefaultKeychain, Insecure: f.insecure})
+	set, err := subject.Open(ctx, name, subject.Options{Platforms: f.platforms, Keychain: keychain(ctx), Insecure: f.insecure})
 	if err != nil {
 		return nil, err
 	}
