@@ -39,21 +39,25 @@ func (r record) names() []string {
 
 var records = []record{
 	exceptions("scan.exceptions", "id", "a vulnerability's identifier", func(c *Config) *[]Exception { return &c.Scan.Exceptions }),
-	exceptions("inspect.exceptions", "rule", "a rule's name", func(c *Config) *[]Exception { return &c.Inspect.Exceptions }),
-	exceptions("licences.exceptions", "licence", "an SPDX licence", func(c *Config) *[]Exception { return &c.Licences.Exceptions }),
+	exceptions("inspect.exceptions", "rule", "a rule's name or glob", func(c *Config) *[]Exception { return &c.Inspect.Exceptions }),
+	exceptions("licences.exceptions", "licence", "an SPDX identifier or glob", func(c *Config) *[]Exception { return &c.Licences.Exceptions }),
 }
 
 // exceptions is a list of exceptions from a gate. The key names what the gate
 // found.
 func exceptions(path, key, form string, at func(*Config) *[]Exception) record {
-	match := "package"
-	if path == "inspect.exceptions" {
+	match, check := "package", checkText
+	switch path {
+	case "inspect.exceptions":
 		match = "subject"
+	case "scan.exceptions":
+		// Vulnerabilities have names; what lets several through says so.
+		check = checkWord
 	}
 	r := record{
 		path: path,
 		fields: []recordField{
-			{name: key, check: checkWord, form: form},
+			{name: key, check: check, form: form},
 			{name: match, check: checkText, form: "a name or glob"},
 			{name: "reason", required: true, check: checkText, form: "a sentence"},
 			{name: "expires", required: true, check: checkDate, form: "a date, YYYY-MM-DD"},

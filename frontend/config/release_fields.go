@@ -37,9 +37,9 @@ var scanFields = []field{
 
 var inspectFields = []field{
 	choice("inspect.gate", func(c *Config) *Gate { return &c.Inspect.Gate }, GateFail, GateWarn, GateOff),
-	list("inspect.fail", func(c *Config) *[]string { return &c.Inspect.Fail }, checkWord, "a rule's name"),
-	list("inspect.warn", func(c *Config) *[]string { return &c.Inspect.Warn }, checkWord, "a rule's name"),
-	list("inspect.off", func(c *Config) *[]string { return &c.Inspect.Off }, checkWord, "a rule's name"),
+	list("inspect.fail", func(c *Config) *[]string { return &c.Inspect.Fail }, checkText, "a rule's name or glob"),
+	list("inspect.warn", func(c *Config) *[]string { return &c.Inspect.Warn }, checkText, "a rule's name or glob"),
+	list("inspect.off", func(c *Config) *[]string { return &c.Inspect.Off }, checkText, "a rule's name or glob"),
 }
 
 var licenceFields = []field{
