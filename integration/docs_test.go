@@ -54,7 +54,11 @@ func TestDocumentedCommands(t *testing.T) {
 				switch {
 				case slices.Contains([]string{"temper", "bin/temper"}, words[0]):
 					cmd.Args = append([]string{"temper", "--builder", shared.Addr}, words[1:]...)
-					if words[1] == "build" {
+					switch {
+					case words[1] == "release", words[1] == "evidence" && words[2] == "create":
+						cmd.Args = append(cmd.Args, "--db", "harmless-db.tar.zst")
+					}
+					if words[1] == "build" || words[1] == "release" {
 						for name, layout := range contexts {
 							cmd.Args = append(cmd.Args, "--build-context", name+"="+layout)
 						}
@@ -115,6 +119,9 @@ func vulnerabilities(t *testing.T, dir string) {
 	}})
 	require.NoError(t, err)
 	require.NoError(t, os.Rename(db.Archive, filepath.Join(dir, "vulnerability-db.tar.zst")))
+	none, err := vulndbtest.Build(t.TempDir(), time.Now(), harmless)
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(none.Archive, filepath.Join(dir, "harmless-db.tar.zst")))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "nginx.openvex.json"), []byte(`{"@context": "https://openvex.dev/ns/v0.2.0",
 		"@id": "https://example.com/vex", "author": "Ada", "timestamp": "2026-04-01T00:00:00Z", "version": 1,
 		"statements": [{"vulnerability": {"name": "CVE-2026-0001"}, "products": [{"@id": "pkg:oci/nginx"}], "status": "not_affected",
