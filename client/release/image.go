@@ -258,7 +258,7 @@ func (x *examination) inspect(ctx context.Context) error {
 	}
 	return x.Steps.Run(ctx, title(5, "inspect", x.img), stage.Inspect, func(ctx context.Context, s *stage.Step) error {
 		doc, err := inspect.Run(ctx, x.img, x.fsys, x.catalogue, inspect.Options{
-			Policy: inspectPolicy(&x.Settings.Config), Now: x.Now(),
+			Policy: inspect.FromConfig(x.Settings.Inspect, x.Settings.Licences), Now: x.Now(),
 		})
 		if err != nil {
 			return err

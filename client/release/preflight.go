@@ -11,6 +11,7 @@ import (
 	"github.com/temper-images/temper/client/build"
 	"github.com/temper-images/temper/client/evidence"
 	"github.com/temper-images/temper/client/gate"
+	"github.com/temper-images/temper/client/inspect"
 	"github.com/temper-images/temper/client/secretlint"
 	"github.com/temper-images/temper/client/secretref"
 )
@@ -27,7 +28,7 @@ func (o Options) preflight(ctx context.Context, dockerfile document) error {
 	if _, err := gate.FromConfig(o.Settings.Scan); err != nil {
 		return err
 	}
-	policy := inspectPolicy(&o.Settings.Config)
+	policy := inspect.FromConfig(o.Settings.Inspect, o.Settings.Licences)
 	if err := policy.Check(); err != nil {
 		return err
 	}
