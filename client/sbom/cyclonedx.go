@@ -60,7 +60,7 @@ func CycloneDX(s *sbom.SBOM, f Facts, version string) ([]byte, error) {
 	bom.SerialNumber = "urn:uuid:" + unidentified
 	bom.Metadata.Timestamp = f.created()
 	bom.Metadata.Lifecycles = &[]cyclonedx.Lifecycle{{Phase: lifecycleAfterBuild}}
-	bom.Metadata.Tools = cycloneDXTools(f, v)
+	bom.Metadata.Tools = cycloneDXTools(f)
 	c := newChanges(s, f)
 	describeImage(bom.Metadata, s, f, c)
 	describePackages(bom, s, c)
@@ -73,14 +73,8 @@ func CycloneDX(s *sbom.SBOM, f Facts, version string) ([]byte, error) {
 	return identify(f, buf.Bytes()), nil
 }
 
-func cycloneDXTools(f Facts, v cyclonedx.SpecVersion) *cyclonedx.ToolsChoice {
-	if v < cyclonedx.SpecVersion1_5 {
-		var tools []cyclonedx.Tool
-		for _, t := range f.tools() {
-			tools = append(tools, cyclonedx.Tool{Name: t.name, Version: t.version})
-		}
-		return &cyclonedx.ToolsChoice{Tools: &tools}
-	}
+// cycloneDXTools are written in the older form where the version has no other.
+func cycloneDXTools(f Facts) *cyclonedx.ToolsChoice {
 	var tools []cyclonedx.Component
 	for _, t := range f.tools() {
 		tools = append(tools, cyclonedx.Component{Type: cyclonedx.ComponentTypeApplication, Name: t.name, Version: t.version})
