@@ -600,14 +600,27 @@ func (a anyDiffID) ConfigFile() (*v1.ConfigFile, error) {
 		if err != nil {
 			return nil, err
 		}
-		h, _, _ := v1.SHA256(bytes.NewReader(stored))
-		if zr, err := gzip.NewReader(bytes.NewReader(stored)); err == nil {
-			h, _, _ = v1.SHA256(io.LimitReader(zr, 2<<20))
-		} else if zr, err := zstd.NewReader(bytes.NewReader(stored), zstd.WithDecoderMaxWindow(maxWindow)); err == nil && bytes.HasPrefix(stored, zstdMagic) {
-			h, _, _ = v1.SHA256(io.LimitReader(zr, 2<<20))
-			zr.Close()
+		h, _, err := v1.SHA256(unpack(stored))
+		if err != nil && h.Hex == "" {
+			h.Algorithm, h.Hex = "sha256", strings.Repeat("0", 64) // it cannot be unpacked to its end
 		}
 		cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, h)
 	}
 	return cfg, nil
+}
+
+// unpack reads a layer as Open does, without its limits.
+func unpack(stored []byte) io.Reader {
+	switch {
+	case bytes.HasPrefix(stored, gzipMagic):
+		if zr, err := gzip.NewReader(bytes.NewReader(stored)); err == nil {
+			return io.LimitReader(zr, 2<<20)
+		}
+	case bytes.HasPrefix(stored, zstdMagic), len(stored) >= 4 && stored[0]>>4 == 5 && bytes.Equal(stored[1:4], zstdSkippable):
+		zr, err := zstd.NewReader(bytes.NewReader(stored), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+		if err == nil {
+			return io.LimitReader(zr, 2<<20)
+		}
+	}
+	return bytes.NewReader(stored)
 }
