@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/temper-images/temper/integration/leak"
+	"github.com/temper-images/temper/integration/records"
 	"github.com/temper-images/temper/integration/tools"
 )
 
@@ -103,6 +104,13 @@ log: {headers: ["authorization=ref+env://COLLECTOR_TOKEN"]}
 		code, out := r.command(t, env, tools.Path("temper"), append(append(base, args...), app)...)
 		require.Equal(t, want[name], code, "%s: %s", name, search.Report()+clean(out, secrets))
 		search.Bytes(name, []byte(out))
+		if name == "records" {
+			events, err := records.Check(out)
+			require.NoError(t, err)
+			for _, event := range []string{"pipeline", "build", "database", "catalogue", "sbom", "scan", "gate", "inspect", "sign", "store", "provenance"} {
+				require.Contains(t, events, event+".completed")
+			}
+		}
 	}
 	sink.mu.Lock()
 	require.Contains(t, sink.bodies, "/v1/traces")

@@ -258,7 +258,8 @@ func (x *examination) inspect(ctx context.Context) error {
 	}
 	return x.Steps.Run(ctx, title(5, "inspect", x.img), stage.Inspect, func(ctx context.Context, s *stage.Step) error {
 		doc, err := inspect.Run(ctx, x.img, x.fsys, x.catalogue, inspect.Options{
-			Policy: inspect.FromConfig(x.Settings.Inspect, x.Settings.Licences), Now: x.Now(),
+			Progress: func(done, total int) { s.Progress("searching for secrets", int64(done), int64(total)) },
+			Policy:   inspect.FromConfig(x.Settings.Inspect, x.Settings.Licences), Now: x.Now(),
 		})
 		if err != nil {
 			return err
@@ -276,7 +277,8 @@ func (x *examination) inspect(ctx context.Context) error {
 		case doc.Warnings() > 0:
 			decision = "warn"
 		}
-		s.Set(append(of(x.img), slog.String("decision", decision), slog.Int("findings", len(doc.Findings)))...)
+		s.Set(append(of(x.img), slog.String("decision", decision), slog.Int("findings", len(doc.Findings)),
+			slog.Int("secrets", doc.Secrets()), slog.Int("licences", doc.LicenceFindings()))...)
 		return nil
 	})
 }

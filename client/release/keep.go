@@ -73,7 +73,7 @@ func (o Options) upload(ctx context.Context, store *evidence.Store, signer *sign
 			if err != nil {
 				return err
 			}
-			all = append(documents[:len(documents):len(documents)], signatures...)
+			all = slices.Concat(documents, signatures)
 			img.signatures = append(img.signatures, signatures...)
 			s.Set(slog.Int("documents", len(documents)), slog.Int("signatures", len(signatures)), slog.String("key", o.keyName()))
 			return nil
@@ -260,7 +260,7 @@ func (e *Evidence) write(dir string) (err error) {
 		return fmt.Errorf("keep the documents: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
-	if err := os.Chmod(tmp, 0o755); err != nil {
+	if err := os.Chmod(tmp, 0o755); err != nil { //nolint:gosec // documents are for everybody to read
 		return fmt.Errorf("keep the documents: %w", err)
 	}
 	for _, img := range e.Images {

@@ -115,7 +115,7 @@ func Run(ctx context.Context, b *builder.Builder, r build.Request, o Options) (r
 		return nil, fmt.Errorf("open the image that was built: %w", err)
 	}
 	defer set.Close()
-	facts, err := o.detect(ctx, &r, layout)
+	facts, err := o.detect(ctx, layout)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +174,7 @@ func (o Options) effective(res *build.Result) (Options, error) {
 }
 
 // detect finds out who builds, and from what source.
-func (o Options) detect(ctx context.Context, r *build.Request, layout string) (*ci.Facts, error) {
+func (o Options) detect(ctx context.Context, layout string) (*ci.Facts, error) {
 	opts := ci.Options{Lookup: o.Lookup, NoToken: o.NoToken, Now: o.Now}
 	if o.Settings.Dir != "" {
 		opts.Dir = o.Settings.Dir

@@ -44,7 +44,7 @@ func (e *evidenceCommand) add(cmd *cobra.Command) {
 // each opens the store and calls f with each image that name means.
 func (e *evidenceCommand) each(cmd *cobra.Command, name string, f func(ctx context.Context, s *evidence.Store, img evidence.Image) error) (err error) {
 	ctx := cmd.Context()
-	s, err := e.store.open(ctx, cmd, evidence.Options{})
+	s, err := e.store.open(ctx, evidence.Options{})
 	if err != nil {
 		return err
 	}

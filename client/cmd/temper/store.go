@@ -103,7 +103,7 @@ func (s *storeCommand) run(ctx context.Context, cmd *cobra.Command, t *telemetry
 		if len(documents[i]) == 0 {
 			continue
 		}
-		stored, err := s.put(ctx, cmd, steps, img, documents[i])
+		stored, err := s.put(ctx, steps, img, documents[i])
 		if err != nil {
 			show.Close()
 			return err
@@ -118,14 +118,14 @@ func (s *storeCommand) run(ctx context.Context, cmd *cobra.Command, t *telemetry
 }
 
 // put stores documents about one image and returns where they are.
-func (s *storeCommand) put(ctx context.Context, cmd *cobra.Command, steps *stage.Runner, img *subject.Image, documents []artifact.Artifact) (where []string, err error) {
+func (s *storeCommand) put(ctx context.Context, steps *stage.Runner, img *subject.Image, documents []artifact.Artifact) (where []string, err error) {
 	var total int64
 	for _, d := range documents {
 		total += int64(len(d.Data))
 	}
 	err = steps.Run(ctx, "["+img.Platform+"] store evidence", stage.Store, func(ctx context.Context, step *stage.Step) (err error) {
 		var done int64
-		store, err := s.store.open(ctx, cmd, evidence.Options{Immutable: s.immutable, Progress: func(e evidence.Event) {
+		store, err := s.store.open(ctx, evidence.Options{Immutable: s.immutable, Progress: func(e evidence.Event) {
 			if e.State == evidence.Retry {
 				step.Logf("%s: %v; trying again in %s", e.Path, e.Err, e.Wait.Round(1e8))
 				return

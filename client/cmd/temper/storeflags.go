@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	digest "github.com/opencontainers/go-digest"
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/temper-images/temper/client/build"
@@ -55,7 +54,7 @@ func (f *storeFlags) check() error {
 
 // open opens the store with what the flags say added to o. The secrets become
 // known to the filter of everything that is printed.
-func (f *storeFlags) open(ctx context.Context, cmd *cobra.Command, o evidence.Options) (*evidence.Store, error) {
+func (f *storeFlags) open(ctx context.Context, o evidence.Options) (*evidence.Store, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
