@@ -158,7 +158,9 @@ func (o Options) openSigner(ctx context.Context) (*signing.Signer, error) {
 	}
 	opts := signing.Options{
 		TLog: signing.TLog(strings.TrimPrefix(string(c.TLog), string(config.TLogAuto))), PIN: o.PIN, Password: o.password,
-		Sigstore: signing.Deployment{Fulcio: c.Fulcio, Rekor: c.Rekor, TrustedRoot: c.Root},
+		Sigstore: signing.Deployment{
+			Fulcio: c.Fulcio, Rekor: c.Rekor, TrustedRoot: c.Root, SigningConfig: c.Services, TUFMirror: c.TUF, TUFRoot: c.TUFRoot,
+		},
 	}
 	if c.Timestamp != "" {
 		opts.Sigstore.Timestamps = []string{c.Timestamp}

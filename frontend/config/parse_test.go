@@ -89,6 +89,9 @@ sign:
   token: ref+file:///run/token
   timestamp: https://tsa.example.com
   root: trusted_root.json
+  services: signing_config.json
+  tuf: https://tuf.example.com
+  tufroot: root.json
 evidence:
   url: s3://evidence?region=eu-central-1
   account: ref+vault://secret/s3#/key
@@ -121,6 +124,7 @@ log:
 			Sign: Sign{
 				Key: "awskms:///alias/release", Password: "ref+env://KEY_PASSWORD", TLog: TLogOn, Rekor: "https://rekor.example.com",
 				Fulcio: "https://fulcio.example.com", Token: "ref+file:///run/token", Timestamp: "https://tsa.example.com", Root: "trusted_root.json",
+				Services: "signing_config.json", TUF: "https://tuf.example.com", TUFRoot: "root.json",
 			},
 			Evidence: Evidence{URL: "s3://evidence?region=eu-central-1", Account: "ref+vault://secret/s3#/key", Secret: "ref+vault://secret/s3#/secret"},
 			Log: Log{

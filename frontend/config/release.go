@@ -125,6 +125,12 @@ type Sign struct {
 	Timestamp string `yaml:"timestamp" json:"timestamp,omitempty"`
 	// Trusted root file of a Sigstore deployment of your own.
 	Root string `yaml:"root" json:"root,omitempty"`
+	// Signing config file of a Sigstore deployment of your own, with the addresses of its services.
+	Services string `yaml:"services" json:"services,omitempty"`
+	// URL of a TUF repository with the trusted root and the signing config.
+	TUF string `yaml:"tuf" json:"tuf,omitempty"`
+	// File with the first root metadata of the TUF repository.
+	TUFRoot string `yaml:"tufroot" json:"tufroot,omitempty"`
 }
 
 // Evidence says where the evidence is stored.

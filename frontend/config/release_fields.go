@@ -58,6 +58,9 @@ var signFields = []field{
 	secret("sign.token", func(c *Config) *string { return &c.Sign.Token }, checkSecret, "ref+PROVIDER://…"),
 	secret("sign.timestamp", func(c *Config) *string { return &c.Sign.Timestamp }, checkURL, "an http:// or https:// URL"),
 	text("sign.root", func(c *Config) *string { return &c.Sign.Root }, checkText, "a file"),
+	text("sign.services", func(c *Config) *string { return &c.Sign.Services }, checkText, "a file"),
+	secret("sign.tuf", func(c *Config) *string { return &c.Sign.TUF }, checkURL, "an http:// or https:// URL"),
+	text("sign.tufroot", func(c *Config) *string { return &c.Sign.TUFRoot }, checkText, "a file"),
 }
 
 var evidenceFields = []field{
