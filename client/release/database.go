@@ -20,8 +20,8 @@ type pending struct {
 }
 
 // openDatabase opens the vulnerability database in the background, unless nobody
-// asks for a scan.
-func (o Options) openDatabase(ctx context.Context) *pending {
+// asks for a scan. failed is called when that fails.
+func (o Options) openDatabase(ctx context.Context, failed func(error)) *pending {
 	ctx, cancel := context.WithCancel(ctx)
 	p := &pending{cancel: cancel, done: make(chan struct{})}
 	if o.Settings.Scan.Gate == config.GateOff {
@@ -51,6 +51,9 @@ func (o Options) openDatabase(ctx context.Context) *pending {
 			p.db = db
 			return nil
 		})
+		if p.err != nil {
+			failed(p.err)
+		}
 	}()
 	return p
 }

@@ -89,7 +89,7 @@ func Make(ctx context.Context, set *subject.Set, o Options) (*Evidence, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := o.openDatabase(ctx)
+	db := o.openDatabase(ctx, func(error) {})
 	e, err := o.make(ctx, set, db, docs, nil)
 	return e, errors.Join(err, db.close())
 }

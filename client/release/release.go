@@ -93,8 +93,11 @@ func Run(ctx context.Context, b *builder.Builder, r build.Request, o Options) (r
 		return nil, err
 	}
 	began := o.Now()
-	// The database is fetched while the image is built.
-	db := o.openDatabase(ctx)
+	// The database is fetched while the image is built. Without one there is no
+	// release, so the build ends with it.
+	building, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	db := o.openDatabase(ctx, stop)
 	defer func() { err = errors.Join(err, db.close()) }()
 	r.Provenance = true
 	if o.Settings.Remote {
@@ -104,7 +107,10 @@ func Run(ctx context.Context, b *builder.Builder, r build.Request, o Options) (r
 	if o.Build == nil {
 		o.Build = func(ctx context.Context, r build.Request) (*build.Result, error) { return build.Run(ctx, b, r) }
 	}
-	if res.Build, err = o.Build(ctx, r); err != nil {
+	if res.Build, err = o.Build(building, r); err != nil {
+		if building.Err() != nil && ctx.Err() == nil {
+			return nil, context.Cause(building)
+		}
 		return nil, err
 	}
 	if o, err = o.effective(res.Build); err != nil {
