@@ -1,14 +1,18 @@
 package integration
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -112,6 +116,7 @@ log: {headers: ["authorization=ref+env://COLLECTOR_TOKEN"]}
 			}
 		}
 	}
+	search.Bytes("crash", crash(t, r, env, append(append(base, "--build-arg", arg, "--allow-build-arg", "*", "--progress", "plain"), app)))
 	sink.mu.Lock()
 	require.Contains(t, sink.bodies, "/v1/traces")
 	require.Contains(t, sink.bodies, "/v1/logs")
@@ -134,6 +139,40 @@ log: {headers: ["authorization=ref+env://COLLECTOR_TOKEN"]}
 	inspection := string(readFile(t, stored[0]))
 	require.Contains(t, inspection, "DB_PASSWORD", "the secrets were seen")
 	require.Contains(t, inspection, "/root/.aws/credentials")
+}
+
+// crash has the runtime end a release in the middle, and returns all that it says.
+func crash(t *testing.T, r *releases, env, args []string) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(bounded(t), tools.Path("temper"), args...)
+	cmd.Dir = r.dir
+	cmd.Env = append(append(os.Environ(), "COSIGN_PASSWORD="+password, "TEMPER_DB_DIR="+filepath.Join(r.dir, "cache"), "GOTRACEBACK=all"), env...)
+	var out lockedBuffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	require.NoError(t, cmd.Start())
+	require.Eventually(t, func() bool { return strings.Contains(out.String(), "[evidence 1/8]") }, 5*time.Minute, 10*time.Millisecond)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGQUIT))
+	require.Error(t, cmd.Wait())
+	require.Contains(t, out.String(), "goroutine ")
+	return []byte(out.String())
+}
+
+// lockedBuffer is written by a command while a test reads it.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // clean takes the planted secrets out of what a failed test prints.

@@ -33,7 +33,10 @@ func TestReleaseToObjectStore(t *testing.T) {
 	url := server.URL(server.Addr)
 	app := trivial(t, `evidence: {url: "`+url+`", account: ref+env://STORE_ACCOUNT, secret: ref+env://STORE_SECRET}`+"\n")
 	env := []string{"STORE_ACCOUNT=" + server.Account, "STORE_SECRET=" + server.Secret}
-	args := append([]string{"--builder", shared.Addr, "release", "--progress", "plain", "--db", r.db.Archive, "--key", "cosign.key"}, r.args...)
+	// The key is behind a reference too.
+	args := append([]string{
+		"--builder", shared.Addr, "release", "--progress", "plain", "--db", r.db.Archive, "--key", "ref+file://" + filepath.Join(r.dir, "cosign.key"),
+	}, r.args...)
 	for range 2 {
 		code, out := r.command(t, env, tools.Path("temper"), append(args, "-t", "example.com/stored:1", app)...)
 		require.Zero(t, code, out)

@@ -156,6 +156,12 @@ func (o Options) openSigner(ctx context.Context) (*signing.Signer, error) {
 	if c.Key == "" {
 		return nil, nil
 	}
+	for _, address := range []*string{&c.Fulcio, &c.Rekor, &c.TUF, &c.Timestamp} {
+		var err error
+		if *address, err = o.text(ctx, *address); err != nil {
+			return nil, err
+		}
+	}
 	opts := signing.Options{
 		TLog: signing.TLog(strings.TrimPrefix(string(c.TLog), string(config.TLogAuto))), PIN: o.PIN, Password: o.password,
 		Sigstore: signing.Deployment{

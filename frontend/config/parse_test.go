@@ -87,7 +87,7 @@ sign:
   rekor: https://rekor.example.com
   fulcio: https://fulcio.example.com
   token: ref+file:///run/token
-  timestamp: https://tsa.example.com
+  timestamp: ref+env://TSA
   root: trusted_root.json
   services: signing_config.json
   tuf: https://tuf.example.com
@@ -123,7 +123,7 @@ log:
 			},
 			Sign: Sign{
 				Key: "awskms:///alias/release", Password: "ref+env://KEY_PASSWORD", TLog: TLogOn, Rekor: "https://rekor.example.com",
-				Fulcio: "https://fulcio.example.com", Token: "ref+file:///run/token", Timestamp: "https://tsa.example.com", Root: "trusted_root.json",
+				Fulcio: "https://fulcio.example.com", Token: "ref+file:///run/token", Timestamp: "ref+env://TSA", Root: "trusted_root.json",
 				Services: "signing_config.json", TUF: "https://tuf.example.com", TUFRoot: "root.json",
 			},
 			Evidence: Evidence{URL: "s3://evidence?region=eu-central-1", Account: "ref+vault://secret/s3#/key", Secret: "ref+vault://secret/s3#/secret"},
@@ -198,7 +198,7 @@ func TestParseErrors(t *testing.T) {
 			`temper.yaml:2:8: sign.key: its value must be a reference, since this file is no place for a secret; allowed: a key file or a reference to a key, or keyless`,
 		}},
 		{"credentials in a URL", "log:\n  otlp: https://user:hunter2@example.com\n", []string{
-			`temper.yaml:2:9: log.otlp: its value holds credentials, which do not belong into this file; allowed: an http:// or https:// URL`,
+			`temper.yaml:2:9: log.otlp: its value holds credentials, which do not belong into this file; allowed: an http:// or https:// URL, or a reference`,
 		}},
 		{"header written out", "log:\n  headers: [authorization=Bearer hunter2]\n", []string{
 			`temper.yaml:2:13: log.headers[0]: its value must have a reference for its value, since this file is no place for a secret; allowed: NAME=VALUE or NAME=ref+PROVIDER://…`,

@@ -53,13 +53,13 @@ var signFields = []field{
 	secret("sign.key", func(c *Config) *string { return &c.Sign.Key }, checkKey, "a key file or a reference to a key, or keyless"),
 	secret("sign.password", func(c *Config) *string { return &c.Sign.Password }, checkSecret, "ref+PROVIDER://…"),
 	choice("sign.tlog", func(c *Config) *TLog { return &c.Sign.TLog }, TLogAuto, TLogOn, TLogOff),
-	secret("sign.rekor", func(c *Config) *string { return &c.Sign.Rekor }, checkURL, "an http:// or https:// URL"),
-	secret("sign.fulcio", func(c *Config) *string { return &c.Sign.Fulcio }, checkURL, "an http:// or https:// URL"),
+	secret("sign.rekor", func(c *Config) *string { return &c.Sign.Rekor }, checkURL, urlForm),
+	secret("sign.fulcio", func(c *Config) *string { return &c.Sign.Fulcio }, checkURL, urlForm),
 	secret("sign.token", func(c *Config) *string { return &c.Sign.Token }, checkSecret, "ref+PROVIDER://…"),
-	secret("sign.timestamp", func(c *Config) *string { return &c.Sign.Timestamp }, checkURL, "an http:// or https:// URL"),
+	secret("sign.timestamp", func(c *Config) *string { return &c.Sign.Timestamp }, checkURL, urlForm),
 	text("sign.root", func(c *Config) *string { return &c.Sign.Root }, checkText, "a file"),
 	text("sign.services", func(c *Config) *string { return &c.Sign.Services }, checkText, "a file"),
-	secret("sign.tuf", func(c *Config) *string { return &c.Sign.TUF }, checkURL, "an http:// or https:// URL"),
+	secret("sign.tuf", func(c *Config) *string { return &c.Sign.TUF }, checkURL, urlForm),
 	text("sign.tufroot", func(c *Config) *string { return &c.Sign.TUFRoot }, checkText, "a file"),
 }
 
@@ -72,7 +72,7 @@ var evidenceFields = []field{
 var logFields = []field{
 	choice("log.format", func(c *Config) *LogFormat { return &c.Log.Format }, LogNone, LogText, LogJSON),
 	choice("log.level", func(c *Config) *string { return &c.Log.Level }, "debug", "info", "warn", "error"),
-	secret("log.otlp", func(c *Config) *string { return &c.Log.OTLP }, checkURL, "an http:// or https:// URL"),
+	secret("log.otlp", func(c *Config) *string { return &c.Log.OTLP }, checkURL, urlForm),
 	{
 		path: "log.headers", list: true, secret: true, check: checkHeader, form: "NAME=VALUE or NAME=ref+PROVIDER://…",
 		set: func(c *Config, v []string) { c.Log.Headers = v },
@@ -101,6 +101,9 @@ func number(name string, at func(*Config) *string, values ...string) field {
 	f.yaml = aNumber
 	return f
 }
+
+// urlForm is what a field for an address takes.
+const urlForm = "an http:// or https:// URL, or a reference"
 
 // truth is a field that is true or false.
 func truth(name string, at func(*Config) *bool) field {
@@ -169,6 +172,9 @@ func checkRelative(v string) string {
 }
 
 func checkURL(v string) string {
+	if strings.HasPrefix(v, RefPrefix) {
+		return checkText(v)
+	}
 	u, err := url.Parse(v)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return "is not a URL"

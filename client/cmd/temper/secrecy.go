@@ -77,8 +77,14 @@ func recordsOf(cmd *cobra.Command, o telemetry.Options, s *settings.Settings) (t
 			o.Level = slog.LevelInfo
 		}
 	}
-	if o.Endpoint == "" && os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") == "" {
-		o.Endpoint = s.Log.OTLP
+	if o.Endpoint == "" && os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") == "" && s.Log.OTLP != "" {
+		v, err := secretref.Parse(s.Log.OTLP)
+		if err != nil {
+			return o, &build.InputError{Err: fmt.Errorf("log.otlp: %w", err)}
+		}
+		if o.Endpoint, err = stores(cmd.Context()).Text(cmd.Context(), v); err != nil {
+			return o, fmt.Errorf("log.otlp: %w", err)
+		}
 	}
 	if len(s.Log.Headers) == 0 || o.Endpoint == "" && os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") == "" {
 		return o, nil
