@@ -84,7 +84,13 @@ func TestDocumentedCommands(t *testing.T) {
 					t.Fatalf("%s: no rule says how to run %q", file, command)
 				}
 				cmd.Dir = dir
-				cmd.Env = append(os.Environ(), vulndb.EnvDir+"="+filepath.Join(dir, ".cache"), "COSIGN_PASSWORD=documented")
+				if cmd.Env == nil {
+					cmd.Env = os.Environ()
+				}
+				// Each page is read by itself: what another one stored unsigned, or signed
+				// with another key, is rightly refused.
+				cmd.Env = append(cmd.Env, vulndb.EnvDir+"="+filepath.Join(dir, ".cache"), "COSIGN_PASSWORD=documented",
+					"TEMPER_EVIDENCE_URL=temper-evidence-"+filepath.Base(file))
 				out, err := cmd.CombinedOutput()
 				require.NoError(t, err, "%s", out)
 				ran++
