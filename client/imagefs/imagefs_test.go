@@ -547,7 +547,7 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, lower, upper []byte) {
 		img, err := mutate.AppendLayers(empty.Image, static.NewLayer(lower, types.OCILayer), static.NewLayer(upper, types.OCILayer))
 		if err != nil {
-			t.Skip()
+			return
 		}
 		fsys, err := Open(t.Context(), anyDiffID{img}, Options{Memory: segmentSize, MaxSize: 1 << 20, MaxEntries: 1000, TempDir: os.TempDir()})
 		var diff *DiffIDError
