@@ -67,6 +67,27 @@ var databaseDir = regexp.MustCompile(`^db-[0-9a-f]{64}$`)
 // current reads which database is current. It is nil when there is none, and the
 // error is an *InvalidError when there is something else.
 func (s store) current() (*installed, error) {
+	i, err := s.pointed()
+	// Between reading the link and following it, another process may have made a newer
+	// database current and removed the one that the link named.
+	for range followAgain {
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		time.Sleep(followPause)
+		i, err = s.pointed()
+	}
+	return i, err
+}
+
+// How often and after what pause a link is read again whose database is gone.
+const (
+	followAgain = 20
+	followPause = 5 * time.Millisecond
+)
+
+// pointed follows the link once.
+func (s store) pointed() (*installed, error) {
 	link := s.link()
 	target, err := os.Readlink(link)
 	if errors.Is(err, fs.ErrNotExist) {
