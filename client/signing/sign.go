@@ -26,10 +26,6 @@ const PayloadType = "application/vnd.in-toto+json"
 // statementType begins the type of every version of an in-toto statement.
 const statementType = "https://in-toto.io/Statement/"
 
-// StatementSuffix is what the name of a statement's DSSE bundle adds to the
-// statement's. The bundle holds the statement itself.
-const StatementSuffix = artifact.EnvelopeSuffix
-
 // Signature is the signature of one document.
 type Signature struct {
 	// Raw is the signature: ASN.1 with ECDSA, PKCS #1 v1.5 or PSS with RSA.
@@ -113,7 +109,7 @@ func (s *Signer) signArtifact(ctx context.Context, d artifact.Artifact) ([]artif
 		if err != nil {
 			return nil, err
 		}
-		made = append(made, beside(StatementSuffix, artifact.TypeBundle, bundle))
+		made = append(made, beside(artifact.EnvelopeSuffix, artifact.TypeBundle, bundle))
 	}
 	return made, nil
 }

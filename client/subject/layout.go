@@ -141,6 +141,15 @@ func (w *walker) walk(desc ocispecs.Descriptor, index digest.Digest, depth int) 
 
 // newImage reads from the configuration what an Image states.
 func newImage(img v1.Image, dgst, index digest.Digest) (*Image, error) {
+	m, err := img.Manifest()
+	if err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", dgst, err)
+	}
+	// A registry's blob is read up to the size that the manifest states, and without
+	// end when that is negative.
+	if m.Config.Size < 0 || m.Config.Size > maxDocument {
+		return nil, fmt.Errorf("configuration of image %s: its size of %d bytes is not between 0 and %d", dgst, m.Config.Size, maxDocument)
+	}
 	cfg, err := img.ConfigFile()
 	if err != nil {
 		return nil, fmt.Errorf("configuration of image %s: %w", dgst, err)

@@ -228,6 +228,32 @@ func TestOpenRefuses(t *testing.T) {
 	require.ErrorAs(t, err, &unreachable)
 }
 
+// stated is an image whose manifest states another size of its configuration.
+type stated struct {
+	v1.Image
+	size int64
+}
+
+func (s stated) Manifest() (*v1.Manifest, error) {
+	m, err := s.Image.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	m = m.DeepCopy()
+	m.Config.Size = s.size
+	return m, nil
+}
+
+func (s stated) ConfigFile() (*v1.ConfigFile, error) { panic("it is read all the same") }
+
+// TestConfigurationIsBounded: a manifest does not decide how much is read into memory.
+func TestConfigurationIsBounded(t *testing.T) {
+	for _, size := range []int64{-1, maxDocument + 1, 1 << 40} {
+		_, err := newImage(stated{platformImage(t, "amd64"), size}, "sha256:x", "")
+		require.ErrorContains(t, err, "its size of")
+	}
+}
+
 func FuzzOpenArchive(f *testing.F) {
 	dir := f.TempDir()
 	writeLayout(f, filepath.Join(dir, "x.oci"), attested(f, "amd64"), nil)
