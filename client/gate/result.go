@@ -11,6 +11,9 @@ import (
 	"github.com/temper-images/temper/client/finding"
 )
 
+// PredicateType is the in-toto predicate type of a Result.
+const PredicateType = "https://github.com/temper-images/temper/gate/v1"
+
 // Result is what was decided, for people and as a document.
 type Result struct {
 	// Passed says that the image may pass: nothing counts, or the mode is not fail.
@@ -90,7 +93,7 @@ func (r *Result) Artifact(name, arch string) (artifact.Artifact, error) {
 	}
 	return artifact.Artifact{
 		Kind: artifact.Scan, Name: fmt.Sprintf("gate-%s-%s.json", name, arch), MediaType: artifact.TypeJSON,
-		Platform: r.Subject.Platform, Data: append(dt, '\n'),
+		PredicateType: PredicateType, Platform: r.Subject.Platform, Data: append(dt, '\n'),
 	}, nil
 }
 
