@@ -170,19 +170,21 @@ func (x *examination) scan(ctx context.Context) error {
 		return err
 	}
 	var found *scan.Result
-	err = x.Steps.Run(ctx, title(3, "scan for vulnerabilities", x.img), stage.Scan, func(ctx context.Context, s *stage.Step) (err error) {
-		found, err = scan.Match(ctx, x.catalogue, db, scan.Options{VEX: x.vex, Image: about, Time: x.img.Created})
-		if err != nil {
+	err = x.Steps.Run(ctx, title(3, "scan for vulnerabilities", x.img), stage.Scan, func(ctx context.Context, s *stage.Step) error {
+		group, gctx := errgroup.WithContext(ctx)
+		group.Go(func() error { return x.writeVEX(gctx, db) })
+		group.Go(func() (err error) {
+			if found, err = scan.Match(gctx, x.catalogue, db, scan.Options{VEX: x.vex, Image: about, Time: x.img.Created}); err != nil {
+				return err
+			}
+			x.scans, err = found.Artifacts(x.img.Name, x.img.Arch(), x.img.Platform)
+			return err
+		})
+		if err := group.Wait(); err != nil {
 			return err
 		}
 		for _, w := range found.Warnings {
 			s.Warn(w)
-		}
-		if x.scans, err = found.Artifacts(x.img.Name, x.img.Arch(), x.img.Platform); err != nil {
-			return err
-		}
-		if err := x.writeVEX(ctx, db); err != nil {
-			return err
 		}
 		s.Set(append(of(x.img), scanFacts(found)...)...)
 		s.Set(made(x.scans)...)

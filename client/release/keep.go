@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -28,6 +29,9 @@ const keyless = "keyless"
 // they are. The index names all of it at the end, so that what broke off does not
 // count as stored.
 func (o Options) keep(ctx context.Context, e *Evidence, src *origin) (err error) {
+	// The catalogues are done with; opening an encrypted key takes 64 MiB (scrypt,
+	// as Cosign sets it) that would come on top of what they leave.
+	debug.FreeOSMemory()
 	// The key is read when everything that it signs is there, and closed with the
 	// last signature.
 	signer, err := o.openSigner(ctx)

@@ -9,6 +9,7 @@ import (
 	grypejson "github.com/anchore/grype/grype/presenter/json"
 	"github.com/anchore/grype/grype/presenter/models"
 	"github.com/anchore/grype/grype/presenter/sarif"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/temper-images/temper/client/artifact"
 )
@@ -32,16 +33,19 @@ var Formats = []string{FormatJSON, FormatSARIF, FormatCosign, FormatTable}
 // Cosign's vulnerability predicate. Name and arch become part of their names.
 // Equal catalogues, databases and times give equal bytes.
 func (r *Result) Artifacts(name, arch, platform string) ([]artifact.Artifact, error) {
-	grypeJSON, err := r.grype()
-	if err != nil {
-		return nil, err
-	}
-	predicate, err := r.predicate(grypeJSON)
-	if err != nil {
-		return nil, err
-	}
-	report, err := r.sarif()
-	if err != nil {
+	var grypeJSON, predicate, report []byte
+	var group errgroup.Group
+	group.Go(func() (err error) {
+		if grypeJSON, err = r.grype(); err == nil {
+			predicate, err = r.predicate(grypeJSON)
+		}
+		return err
+	})
+	group.Go(func() (err error) {
+		report, err = r.sarif()
+		return err
+	})
+	if err := group.Wait(); err != nil {
 		return nil, err
 	}
 	return []artifact.Artifact{

@@ -279,6 +279,7 @@ func (f *evidenceCreateFlags) start(cmd *cobra.Command, records telemetry.Option
 }
 
 func (f *evidenceCreateFlags) run(ctx context.Context, cmd *cobra.Command, t *telemetry.Telemetry, s *settings.Settings, spec string) (err error) {
+	catalogue.Warm()
 	mode, err := f.displayMode()
 	if err != nil {
 		return err
