@@ -41,6 +41,8 @@ type Config struct {
 	Sign Sign `yaml:"sign" json:"sign,omitzero"`
 	// Where the evidence is stored.
 	Evidence Evidence `yaml:"evidence" json:"evidence,omitzero"`
+	// How the image is published.
+	Push Push `yaml:"push" json:"push,omitzero"`
 	// What is recorded of a run, and where.
 	Log Log `yaml:"log" json:"log,omitzero"`
 }
@@ -114,6 +116,7 @@ func Default() Config {
 		Licences: Licences{Gate: GateFail, Unknown: GateOff},
 		Sign:     Sign{TLog: TLogAuto},
 		Evidence: Evidence{URL: "temper-evidence"},
+		Push:     Push{Order: OrderAuto, Formats: []string{FormatBundle, FormatCosign}, ArchTags: true},
 		Log:      Log{Format: LogNone, Level: "info"},
 	}
 }

@@ -39,7 +39,7 @@ const (
 	aNumber
 )
 
-var fields = slices.Concat(hardenFields, sbomFields, scanFields, inspectFields, licenceFields, signFields, evidenceFields, logFields)
+var fields = slices.Concat(hardenFields, sbomFields, scanFields, inspectFields, licenceFields, signFields, evidenceFields, pushFields, logFields)
 
 var hardenFields = []field{
 	choice("harden.level", func(c *Config) *spec.Level { return &c.Harden.Level }, spec.LevelOff, spec.LevelExclusive),
@@ -57,7 +57,7 @@ var hardenFields = []field{
 }
 
 // sections are the mappings that hold fields.
-var sections = []string{"harden", "sbom", "scan", "inspect", "licences", "sign", "evidence", "log"}
+var sections = []string{"harden", "sbom", "scan", "inspect", "licences", "sign", "evidence", "push", "log"}
 
 func choice[T ~string](name string, at func(*Config) *T, values ...T) field {
 	f := field{path: name, set: func(c *Config, v []string) { *at(c) = T(v[0]) }}

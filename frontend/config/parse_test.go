@@ -96,6 +96,14 @@ evidence:
   url: s3://evidence?region=eu-central-1
   account: ref+vault://secret/s3#/key
   secret: ref+vault://secret/s3#/secret
+push:
+  order: digest-first
+  formats: [bundle]
+  archtags: false
+  plain: true
+  logins:
+    - {registry: registry.example.com/team, username: ci, password: ref+env://PASSWORD}
+    - {registry: ghcr.io, token: ref+env://TOKEN}
 log:
   format: json
   level: debug
@@ -127,6 +135,10 @@ log:
 				Services: "signing_config.json", TUF: "https://tuf.example.com", TUFRoot: "root.json",
 			},
 			Evidence: Evidence{URL: "s3://evidence?region=eu-central-1", Account: "ref+vault://secret/s3#/key", Secret: "ref+vault://secret/s3#/secret"},
+			Push: Push{
+				Order: OrderDigestFirst, Formats: []string{FormatBundle}, Plain: true,
+				Logins: []Login{{Registry: "registry.example.com/team", Username: "ci", Password: "ref+env://PASSWORD"}, {Registry: "ghcr.io", Token: "ref+env://TOKEN"}},
+			},
 			Log: Log{
 				Format: LogJSON, Level: "debug", OTLP: "https://collector.example.com:4318",
 				Headers: []string{"x-tenant=a", "Authorization=ref+env://TOKEN"},
@@ -160,20 +172,20 @@ func TestParseErrors(t *testing.T) {
 			`temper.yaml:2:3: harden: field "levle" is not known; allowed: level, shell, docs, locales, keep, setuid, user, writable, report; did you mean "level"?`,
 		}},
 		{"unknown section", "hardn:\n  level: off\n", []string{
-			`temper.yaml:1:1: field "hardn" is not known; allowed: harden, sbom, scan, inspect, licences, sign, evidence, log; did you mean "harden"?`,
+			`temper.yaml:1:1: field "hardn" is not known; allowed: harden, sbom, scan, inspect, licences, sign, evidence, push, log; did you mean "harden"?`,
 		}},
 		{"all at once", "harden:\n  shell: no\n  keep: [usr, /a/../b]\nrest: 1\n", []string{
 			`temper.yaml:2:10: harden.shell: "no" is not known; allowed: keep, remove`,
 			`temper.yaml:3:10: harden.keep[0]: "usr" is not absolute: it must begin with /; allowed: an absolute path or glob`,
 			`temper.yaml:3:15: harden.keep[1]: "/a/../b" must not hold ".."; allowed: an absolute path or glob`,
-			`temper.yaml:4:1: field "rest" is not known; allowed: harden, sbom, scan, inspect, licences, sign, evidence, log`,
+			`temper.yaml:4:1: field "rest" is not known; allowed: harden, sbom, scan, inspect, licences, sign, evidence, push, log`,
 		}},
 		{"boolean for a choice", "harden:\n  docs: true\n", []string{`temper.yaml:2:9: harden.docs: must be a string, not true or false; allowed: keep, remove`}},
 		{"null for a choice", "harden:\n  docs:\n", []string{`temper.yaml:2:9: harden.docs: must be a string, not nothing; allowed: keep, remove`}},
 		{"string for a list", "harden:\n  keep: /usr\n", []string{`temper.yaml:2:9: harden.keep: must be a list of strings, not a string; allowed: an absolute path or glob`}},
 		{"mapping in a list", "harden:\n  keep:\n    - a: b\n", []string{`temper.yaml:3:8: harden.keep[0]: must be a string, not a mapping; allowed: an absolute path or glob`}},
 		{"list for a section", "harden: [a]\n", []string{`temper.yaml:1:9: harden: must be a mapping, not a list; allowed: level, shell, docs, locales, keep, setuid, user, writable, report`}},
-		{"list for the file", "- a\n", []string{`temper.yaml:1:1: must be a mapping, not a list; allowed: harden, sbom, scan, inspect, licences, sign, evidence, log`}},
+		{"list for the file", "- a\n", []string{`temper.yaml:1:1: must be a mapping, not a list; allowed: harden, sbom, scan, inspect, licences, sign, evidence, push, log`}},
 		{"root user", "harden:\n  user: 0:0\n", []string{`temper.yaml:2:9: harden.user: "0:0" is root; to leave a root user as the Dockerfile sets it, say keep; allowed: auto, keep, UID or UID:GID`}},
 		{"named user", "harden:\n  user: nginx\n", []string{`temper.yaml:2:9: harden.user: "nginx" is not a numeric user; allowed: auto, keep, UID or UID:GID`}},
 		{"user above 32 bits", "harden:\n  user: 4294967295\n", []string{`temper.yaml:2:9: harden.user: "4294967295" is not a numeric user; allowed: auto, keep, UID or UID:GID`}},
@@ -202,6 +214,12 @@ func TestParseErrors(t *testing.T) {
 		}},
 		{"header written out", "log:\n  headers: [authorization=Bearer hunter2]\n", []string{
 			`temper.yaml:2:13: log.headers[0]: its value must have a reference for its value, since this file is no place for a secret; allowed: NAME=VALUE or NAME=ref+PROVIDER://…`,
+		}},
+		{"login in plain text", "push:\n  logins:\n    - registry: r.example.com\n      username: ci\n      password: hunter2\n", []string{
+			`temper.yaml:5:17: push.logins[0].password: the value must be a reference, since this file is no place for a secret; allowed: ref+PROVIDER://…`,
+		}},
+		{"half a login", "push:\n  logins:\n    - {registry: r.example.com, username: ci}\n", []string{
+			`temper.yaml:3:7: push.logins[0]: has to have either username and password, or token`,
 		}},
 		{"exception without a reason", "scan:\n  exceptions:\n    - id: CVE-2026-1\n      expires: 2026-12-31\n", []string{
 			`temper.yaml:3:9: scan.exceptions[0]: has no reason (a sentence)`,

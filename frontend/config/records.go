@@ -25,6 +25,8 @@ type record struct {
 type recordField struct {
 	name     string
 	required bool
+	// secret says that errors do not repeat the value.
+	secret bool
 	check    func(string) string
 	form     string
 }
@@ -41,6 +43,27 @@ var records = []record{
 	exceptions("scan.exceptions", "id", "a vulnerability's identifier", func(c *Config) *[]Exception { return &c.Scan.Exceptions }),
 	exceptions("inspect.exceptions", "rule", "a rule's name or glob", func(c *Config) *[]Exception { return &c.Inspect.Exceptions }),
 	exceptions("licences.exceptions", "licence", "an SPDX identifier or glob", func(c *Config) *[]Exception { return &c.Licences.Exceptions }),
+	{
+		path: "push.logins",
+		fields: []recordField{
+			{name: "registry", required: true, check: checkWord, form: "a registry's host, or the beginning of a repository's name"},
+			{name: "username", check: checkText, form: "a user's name or ref+PROVIDER://…"},
+			{name: "password", secret: true, check: checkSecret, form: "ref+PROVIDER://…"},
+			{name: "token", secret: true, check: checkSecret, form: "ref+PROVIDER://…"},
+		},
+		check: func(m map[string]string) string {
+			if pair := m["username"] != "" && m["password"] != ""; pair == (m["token"] != "") || !pair && m["username"]+m["password"] != "" {
+				return "has to have either username and password, or token"
+			}
+			return ""
+		},
+		set: func(c *Config, list []map[string]string) {
+			c.Push.Logins = nil
+			for _, m := range list {
+				c.Push.Logins = append(c.Push.Logins, Login{Registry: m["registry"], Username: m["username"], Password: m["password"], Token: m["token"]})
+			}
+		},
+	},
 }
 
 // exceptions is a list of exceptions from a gate. The key names what the gate
@@ -148,7 +171,11 @@ func (r *reader) record(rec record, at string, n ast.Node) map[string]string {
 			continue
 		}
 		if msg := f.check(v); msg != "" {
-			r.fail(pair.Value.GetToken(), at+"."+key, &Error{Msg: fmt.Sprintf("%s %s; allowed: %s", quote(v), msg, f.form)})
+			shown := quote(v)
+			if f.secret {
+				shown = "the value"
+			}
+			r.fail(pair.Value.GetToken(), at+"."+key, &Error{Msg: fmt.Sprintf("%s %s; allowed: %s", shown, msg, f.form)})
 			continue
 		}
 		out[key] = v

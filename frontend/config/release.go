@@ -143,6 +143,51 @@ type Evidence struct {
 	Secret string `yaml:"secret" json:"secret,omitempty"`
 }
 
+// Order says whether signatures are in the registry before the image.
+type Order string
+
+// The values of Order.
+const (
+	// OrderAuto is OrderSignatureFirst where the registry allows it.
+	OrderAuto Order = "auto"
+	// OrderSignatureFirst has nobody see an image, by tag or by digest, without its signature.
+	OrderSignatureFirst Order = "signature-first"
+	// OrderDigestFirst has nobody see a tag whose image is without its signature.
+	OrderDigestFirst Order = "digest-first"
+)
+
+// The forms of what is signed about an image.
+const (
+	FormatBundle = "bundle"
+	FormatCosign = "cosign"
+)
+
+// Push says how the image is published.
+type Push struct {
+	// What is pushed first: signatures or the image's manifest; the tag is always last.
+	Order Order `yaml:"order" json:"order,omitempty"`
+	// Forms of signatures and attestations: Sigstore bundles as OCI 1.1 referrers, Cosign's .sig and .att tags.
+	Formats []string `yaml:"formats" json:"formats,omitempty"`
+	// Whether each platform's image gets a tag of its own, TAG-ARCH.
+	ArchTags bool `yaml:"archtags" json:"archtags,omitempty"`
+	// Whether the image is pushed without BuildKit's attestation manifests, and a single platform's without an index, for consumers that refuse them.
+	Plain bool `yaml:"plain" json:"plain,omitempty"`
+	// Credentials for registries; Docker's configuration and its helpers serve all others.
+	Logins []Login `yaml:"logins" json:"logins,omitempty"`
+}
+
+// Login is what to log in to a registry with.
+type Login struct {
+	// Host of the registry, or the beginning of a repository's name.
+	Registry string `yaml:"-" json:"registry,omitempty"`
+	// User name, or a secret reference.
+	Username string `yaml:"-" json:"username,omitempty"`
+	// Password, as a secret reference (ref+…).
+	Password string `yaml:"-" json:"password,omitempty"`
+	// Bearer token that the registry takes as it is, as a secret reference (ref+…).
+	Token string `yaml:"-" json:"token,omitempty"`
+}
+
 // Log says what is recorded of a run.
 type Log struct {
 	// Form of the records on standard error.

@@ -69,6 +69,13 @@ var evidenceFields = []field{
 	secret("evidence.secret", func(c *Config) *string { return &c.Evidence.Secret }, checkSecret, "ref+PROVIDER://…"),
 }
 
+var pushFields = []field{
+	choice("push.order", func(c *Config) *Order { return &c.Push.Order }, OrderAuto, OrderSignatureFirst, OrderDigestFirst),
+	words("push.formats", func(c *Config) *[]string { return &c.Push.Formats }, FormatBundle, FormatCosign),
+	truth("push.archtags", func(c *Config) *bool { return &c.Push.ArchTags }),
+	truth("push.plain", func(c *Config) *bool { return &c.Push.Plain }),
+}
+
 var logFields = []field{
 	choice("log.format", func(c *Config) *LogFormat { return &c.Log.Format }, LogNone, LogText, LogJSON),
 	choice("log.level", func(c *Config) *string { return &c.Log.Level }, "debug", "info", "warn", "error"),
