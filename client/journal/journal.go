@@ -270,7 +270,7 @@ func (j *Journal) load(notice func(string)) error {
 	if j.file, err = j.root.OpenFile(recordsFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
 		return err
 	}
-	if whole < len(data) && len(data) > 0 && records != nil {
+	if whole < len(data) {
 		if err := j.file.Truncate(int64(whole)); err != nil {
 			return err
 		}

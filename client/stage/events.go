@@ -38,6 +38,7 @@ const (
 	Store      = "store"
 	Verify     = "verify"
 	Report     = "report"
+	Publish    = "publish"
 )
 
 // The facts that several events have.
@@ -104,6 +105,12 @@ var Events = []Event{
 		image, documents, number("signatures", "signatures that are good"), size,
 	}},
 	{Report, "write the HTML page", []Fact{image, text("path", "the file"), size}},
+	{Publish, "push the image, its signatures and attestations, and write the tags", []Fact{
+		image, text("repository", "the repositories, without credentials"), text("order", "`signature-first` or `digest-first`, in each"),
+		number("uploaded", "blobs pushed"), number("mounted", "blobs taken from another repository"), number("unchanged", "blobs that were there already"),
+		size, number("signatures", "signatures and attestations pushed"), number("reused", "signatures and attestations that were there already"),
+		number("tags", "tags that name the image"),
+	}},
 }
 
 // FindEvent returns the event of a name.

@@ -1,0 +1,120 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/temper-images/temper/client/referrer"
+	"github.com/temper-images/temper/client/registry"
+)
+
+// counting guards what is counted in Published.
+var counting sync.Mutex
+
+func (p *publication) count(f func(*Published)) {
+	counting.Lock()
+	defer counting.Unlock()
+	f(p.out)
+}
+
+// mounts are the repositories that may have the image's layers.
+func (r *Request) mounts() []name.Repository {
+	list := append([]name.Repository{}, r.From...)
+	for _, m := range r.Image.Manifests {
+		for _, base := range m.Bases {
+			if ref, err := name.ParseReference(base); err == nil {
+				list = append(list, ref.Context())
+			}
+		}
+	}
+	return list
+}
+
+// sources are those of mounts in the same registry.
+func (p *publication) sources() []name.Repository {
+	var list []name.Repository
+	seen := map[string]bool{p.t.repo.String(): true}
+	for _, from := range p.from {
+		if from.RegistryStr() == p.t.repo.RegistryStr() && !seen[from.String()] {
+			seen[from.String()] = true
+			list = append(list, from)
+		}
+	}
+	return list
+}
+
+// pushBlobs pushes the blobs of the manifests that the registry does not have: of
+// the others it has the blobs.
+func (p *publication) pushBlobs(ctx context.Context) error {
+	var missing []*Manifest
+	for _, s := range p.subjects {
+		if !s.present {
+			missing = append(missing, s.Manifest)
+		}
+	}
+	from := p.sources()
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for _, b := range blobs(missing) {
+		group.Go(func() error {
+			return p.pushBlob(ctx, b, from, func(offset int64) (io.ReadCloser, error) { return p.r.Image.open(ctx, b, offset) })
+		})
+	}
+	return group.Wait()
+}
+
+func (p *publication) pushBlob(ctx context.Context, b ocispecs.Descriptor, from []name.Repository, open func(int64) (io.ReadCloser, error)) error {
+	var done registry.BlobResult
+	err := p.note("blob", b.Digest.String(), func() error {
+		var err error
+		done, err = p.repo.PushBlob(ctx, b, open, registry.BlobOptions{
+			From: from, Progress: func(sent, total int64) { p.step.Progress("pushing "+b.Digest.String(), sent, total) },
+		})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("push the blob %s: %w", b.Digest, err)
+	}
+	p.count(func(out *Published) {
+		switch done {
+		case registry.Mounted:
+			out.Blobs.Mounted++
+		case registry.Present:
+			out.Blobs.Present++
+		default:
+			out.Blobs.Pushed++
+			out.Blobs.PushedBytes += b.Size
+		}
+	})
+	return nil
+}
+
+// pushReferrer pushes a manifest that something is signed with: its blobs first.
+func (p *publication) pushReferrer(ctx context.Context, m *referrer.Manifest) error {
+	for _, b := range m.Blobs {
+		err := p.pushBlob(ctx, b.Descriptor, nil, func(offset int64) (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(b.Data[offset:])), nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	ref := m.Tag
+	if ref == "" {
+		ref = m.Descriptor.Digest.String()
+	}
+	err := p.note("referrer", ref+" "+m.Descriptor.Digest.String(), func() error {
+		return p.repo.PutManifest(ctx, ref, m.Descriptor.MediaType, m.Data)
+	})
+	if err != nil {
+		return fmt.Errorf("push what is signed about %s (%s): %w", m.Subject, ref, err)
+	}
+	return nil
+}

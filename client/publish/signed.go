@@ -1,0 +1,193 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/temper-images/temper/client/referrer"
+)
+
+// item is one thing that is to stand beside a manifest: its signature, or an
+// attestation.
+type item struct {
+	// statement is what an attestation says. It is nil for the signature.
+	statement []byte
+	// signed is what is pushed. It is empty as long as nobody signed.
+	signed referrer.Signed
+	// bundle and older say in which forms it was read, with a good signature.
+	bundle, older bool
+	// noOlder says that there is no older form of it.
+	noOlder bool
+}
+
+func (i *item) predicate() string {
+	if i.statement == nil {
+		return referrer.SignPredicate
+	}
+	return i.signed.PredicateType
+}
+
+// needs says in which forms it is missing.
+func (i *item) needs(f referrer.Formats) referrer.Formats {
+	return referrer.Formats{Bundle: f.Bundle && !i.bundle, Cosign: f.Cosign && !i.older && !i.noOlder}
+}
+
+// expect lists what is to stand beside a manifest. What is given as signed has to be
+// so: nobody pushes what nobody could verify.
+func (p *publication) expect(ctx context.Context, s *subject) error {
+	d := s.Descriptor.Digest
+	s.items = []*item{{}}
+	for _, given := range p.r.Attachments[d] {
+		result, err := p.r.Verifier.VerifyStatement(ctx, given.Bundle, d)
+		if err != nil {
+			return &RequestError{fmt.Errorf("attestation %s about %s: %w", given.PredicateType, d, err)}
+		}
+		same := func(i *item) bool { return i.statement != nil && bytes.Equal(i.statement, result.Statement) }
+		if !slices.ContainsFunc(s.items, same) {
+			s.items = append(s.items, &item{statement: result.Statement, signed: given})
+		}
+	}
+	return nil
+}
+
+// read reads what stands beside a manifest, as anybody would, and finds in it what
+// is to be there.
+func (p *publication) read(ctx context.Context, s *subject) error {
+	d := s.Descriptor.Digest
+	index := ""
+	if p.formats.Bundle && !p.out.ReferrersAPI {
+		named, err := p.named(ctx, referrer.FallbackTag(d))
+		if err != nil {
+			return err
+		}
+		index = named.String()
+	}
+	found, err := referrer.Read(ctx, p.repo, d)
+	if err != nil {
+		return fmt.Errorf("read what is signed about %s@%s: %w", p.out.Repository, d, err)
+	}
+	s.found, s.tagged = found, false
+	s.tags = map[string]string{
+		referrer.FallbackTag(d):    index,
+		referrer.SignatureTag(d):   found.Existing.Signatures.Digest.String(),
+		referrer.AttestationTag(d): found.Existing.Attestations.Digest.String(),
+	}
+	for _, i := range s.items {
+		i.bundle, i.older = false, false
+	}
+	for n := range found.Entries {
+		e := &found.Entries[n]
+		result, err := e.Verify(ctx, p.r.Verifier, d)
+		if err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			continue // signed by somebody else, or not at all
+		}
+		for _, i := range s.items {
+			if i.predicate() == e.PredicateType && (i.statement == nil || bytes.Equal(i.statement, result.Statement)) {
+				i.see(e)
+			}
+		}
+	}
+	return nil
+}
+
+// see notes in which forms an item was found.
+func (i *item) see(e *referrer.Entry) {
+	for _, place := range e.Places {
+		if place.Form == referrer.FormBundle {
+			i.bundle = true
+			if i.statement != nil {
+				// The older form is the same envelope.
+				i.signed.Bundle = e.Bundle
+			}
+		} else {
+			i.older = true
+		}
+	}
+}
+
+// sign gets what is missing signed: what an earlier run signed and did not push
+// comes out of the journal.
+func (p *publication) sign(ctx context.Context, s *subject) error {
+	for _, i := range s.items {
+		if i.needs(p.formats) == (referrer.Formats{}) {
+			p.count(func(out *Published) { out.Reused++ })
+			continue
+		}
+		p.count(func(out *Published) { out.Signed++ })
+		if err := p.signItem(ctx, s, i); err != nil {
+			return err
+		}
+		if err := i.signed.OlderForm(); errors.Is(err, referrer.ErrNoOlderForm) {
+			if i.noOlder = true; p.formats.Cosign {
+				p.say("%s about %s has no form for Cosign's tags: %v", i.predicate(), s.Descriptor.Digest, err)
+			}
+		} else if err != nil {
+			return fmt.Errorf("%s about %s: %w", i.predicate(), s.Descriptor.Digest, err)
+		}
+	}
+	return nil
+}
+
+func (p *publication) signItem(ctx context.Context, s *subject, i *item) error {
+	d := s.Descriptor.Digest
+	name := "signed " + p.out.Repository + " " + d.String()
+	if i.statement != nil {
+		name = "attested " + d.String() + " " + i.predicate() + " " + digest.FromBytes(i.statement).String()
+	}
+	if p.journalled(ctx, name, s, i) {
+		return nil
+	}
+	if i.statement == nil {
+		made, err := p.r.Sign(ctx, p.out.Repository, s.descriptor())
+		if err != nil {
+			return fmt.Errorf("sign %s@%s: %w", p.out.Repository, d, err)
+		}
+		if made.PredicateType != referrer.SignPredicate {
+			return fmt.Errorf("sign %s@%s: what was made is no signature of an image but %q", p.out.Repository, d, made.PredicateType)
+		}
+		i.signed = made
+	}
+	if p.r.Journal == nil {
+		return nil
+	}
+	data, err := json.Marshal(i.signed)
+	if err != nil {
+		return err
+	}
+	return p.r.Journal.Put(name, data)
+}
+
+// journalled takes from the journal what an earlier run signed, if it is good.
+func (p *publication) journalled(ctx context.Context, name string, s *subject, i *item) bool {
+	if p.r.Journal == nil {
+		return false
+	}
+	data, err := p.r.Journal.Get(name)
+	if err != nil {
+		return false
+	}
+	var kept referrer.Signed
+	if err := json.Unmarshal(data, &kept); err != nil || kept.PredicateType != i.predicate() {
+		return false
+	}
+	result, err := p.r.Verifier.VerifyStatement(ctx, kept.Bundle, s.Descriptor.Digest)
+	if err != nil || i.statement != nil && !bytes.Equal(i.statement, result.Statement) {
+		return false
+	}
+	if len(kept.Payload) > 0 {
+		if _, err := p.r.Verifier.Verify(ctx, kept.Payload, nil, kept.PayloadBundle); err != nil {
+			return false
+		}
+	}
+	i.signed = kept
+	return true
+}
