@@ -9,6 +9,7 @@ package referrer
 
 import (
 	"context"
+	"crypto/sha256"
 	"io"
 
 	digest "github.com/opencontainers/go-digest"
@@ -83,8 +84,7 @@ type TagImage struct {
 }
 
 // Source is where signatures are read: a repository of a registry, or an archive.
-// What is not there is an error that wraps or is registry.ErrNotFound; see
-// IsNotFound.
+// That something is not there is an error that wraps registry.ErrNotFound.
 type Source interface {
 	// Manifest gets a manifest by tag or digest.
 	Manifest(ctx context.Context, ref string) (ocispecs.Descriptor, []byte, error)
@@ -131,11 +131,14 @@ type Entry struct {
 	// Places are where it is, the bundle first. An attestation in both forms is one
 	// entry with two places.
 	Places []Place
+
+	// key tells signatures apart.
+	key [sha256.Size]byte
 }
 
 // Found is what stands beside one manifest.
 type Found struct {
-	Subject ocispecs.Descriptor
+	Subject digest.Digest
 	// Entries are in the order of the predicate types, and bundles before the older
 	// forms.
 	Entries []Entry

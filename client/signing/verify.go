@@ -71,6 +71,8 @@ type Result struct {
 	Logged bool
 	// Statement is what a DSSE bundle signs.
 	Statement []byte
+	// Reference is what a simple signing document says that the image may be called.
+	Reference string
 }
 
 // NewVerifier makes a verifier. Errors are *KeyError, *ServiceError and
