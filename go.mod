@@ -643,5 +643,6 @@ tool (
 
 tool (
 	github.com/anchore/grype/cmd/grype
+	github.com/google/go-containerregistry/cmd/crane
 	github.com/sigstore/cosign/v2/cmd/cosign
 )
