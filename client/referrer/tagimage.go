@@ -30,19 +30,44 @@ type layer struct {
 // add makes the image with these layers after those that are there. It returns nil
 // when all are there.
 func (t TagImage) add(layers []layer) (*Manifest, error) {
+	var descs []v1.Descriptor
+	known := map[v1.Hash]Blob{}
+	for _, l := range layers {
+		b := blob(l.mediaType, l.data)
+		desc := hashed(b.Descriptor)
+		known[desc.Digest] = b
+		desc.Annotations = l.annotations
+		descs = append(descs, desc)
+	}
+	return t.addLayers(descs, known)
+}
+
+// Merge makes the image with the layers of both, those that are there first. It
+// returns nil when all are there. The layers' blobs are not among the manifest's:
+// they are where the two images are.
+func (t TagImage) Merge(other TagImage) (*Manifest, error) {
+	from, _, err := other.parse()
+	if err != nil {
+		return nil, fmt.Errorf("what is to be added: %w", err)
+	}
+	return t.addLayers(from.Layers, nil)
+}
+
+// addLayers is add with those blobs of the layers that are to be pushed.
+func (t TagImage) addLayers(layers []v1.Descriptor, known map[v1.Hash]Blob) (*Manifest, error) {
 	manifest, config, err := t.parse()
 	if err != nil {
 		return nil, err
 	}
+	before := len(manifest.Layers)
 	var blobs []Blob
-	for _, l := range layers {
-		b := blob(l.mediaType, l.data)
-		desc := hashed(b.Descriptor)
-		desc.Annotations = l.annotations
+	for _, desc := range layers {
 		if slices.ContainsFunc(manifest.Layers, func(d v1.Descriptor) bool { return sameSignature(d, desc) }) {
 			continue
 		}
-		blobs = append(blobs, b)
+		if b, ok := known[desc.Digest]; ok {
+			blobs = append(blobs, b)
+		}
 		manifest.Layers = append(manifest.Layers, desc)
 		if config != nil {
 			// As Cosign does: a signature counts as a layer of an image's file system.
@@ -50,7 +75,7 @@ func (t TagImage) add(layers []layer) (*Manifest, error) {
 			config.History = append(config.History, v1.History{})
 		}
 	}
-	if len(blobs) == 0 {
+	if len(manifest.Layers) == before {
 		return nil, nil
 	}
 	if len(manifest.Layers) > maxLayers {
