@@ -36,7 +36,7 @@ func isNoRepository(err error) bool {
 		return true
 	}
 	m := strings.ToLower(s.Message)
-	return strings.Contains(m, "repository") && (strings.Contains(m, "not exist") || strings.Contains(m, "not found"))
+	return (strings.Contains(m, "repository") || strings.Contains(m, "project")) && (strings.Contains(m, "not exist") || strings.Contains(m, "not found"))
 }
 
 // create makes the repository, once for all that find it missing at the same time.
