@@ -169,6 +169,10 @@ func (p *publication) prepare(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
+	// Of a repository that did not exist some registries do not tell.
+	if p.out.ReferrersAPI, err = p.repo.HasReferrersAPI(ctx); err != nil {
+		return err
+	}
 	return p.pushManifests(ctx)
 }
 

@@ -70,7 +70,7 @@ func (p *publication) read(ctx context.Context, s *subject) error {
 	}
 	found, err := referrer.Read(ctx, p.repo, d)
 	if err != nil {
-		return fmt.Errorf("read what is signed about %s@%s: %w", p.out.Repository, d, err)
+		return err
 	}
 	s.found, s.tagged = found, false
 	s.tags = map[string]string{
@@ -151,10 +151,10 @@ func (p *publication) signItem(ctx context.Context, s *subject, i *item) error {
 		if err != nil {
 			return fmt.Errorf("sign %s@%s: %w", p.out.Repository, d, err)
 		}
-		if made.PredicateType != referrer.SignPredicate {
-			return fmt.Errorf("sign %s@%s: what was made is no signature of an image but %q", p.out.Repository, d, made.PredicateType)
-		}
 		i.signed = made
+		if err := p.good(ctx, s, i, made); err != nil {
+			return fmt.Errorf("sign %s@%s: what was signed is not what the verifier accepts: %w", p.out.Repository, d, err)
+		}
 	}
 	if p.r.Journal == nil {
 		return nil
@@ -176,18 +176,28 @@ func (p *publication) journalled(ctx context.Context, name string, s *subject, i
 		return false
 	}
 	var kept referrer.Signed
-	if err := json.Unmarshal(data, &kept); err != nil || kept.PredicateType != i.predicate() {
+	if err := json.Unmarshal(data, &kept); err != nil || p.good(ctx, s, i, kept) != nil {
 		return false
-	}
-	result, err := p.r.Verifier.VerifyStatement(ctx, kept.Bundle, s.Descriptor.Digest)
-	if err != nil || i.statement != nil && !bytes.Equal(i.statement, result.Statement) {
-		return false
-	}
-	if len(kept.Payload) > 0 {
-		if _, err := p.r.Verifier.Verify(ctx, kept.Payload, nil, kept.PayloadBundle); err != nil {
-			return false
-		}
 	}
 	i.signed = kept
 	return true
+}
+
+// good says whether something signed is the item, with a signature that the verifier
+// accepts in both forms.
+func (p *publication) good(ctx context.Context, s *subject, i *item, signed referrer.Signed) error {
+	if signed.PredicateType != i.predicate() {
+		return fmt.Errorf("it is %q, and not %q", signed.PredicateType, i.predicate())
+	}
+	result, err := p.r.Verifier.VerifyStatement(ctx, signed.Bundle, s.Descriptor.Digest)
+	if err != nil {
+		return err
+	}
+	if i.statement != nil && !bytes.Equal(i.statement, result.Statement) {
+		return errors.New("it is another statement")
+	}
+	if len(signed.Payload) > 0 {
+		_, err = p.r.Verifier.Verify(ctx, signed.Payload, nil, signed.PayloadBundle)
+	}
+	return err
 }
