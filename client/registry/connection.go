@@ -65,7 +65,7 @@ func (r *Repository) do(ctx context.Context, q request, want ...int) (*http.Resp
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, q.method, q.url.String(), http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, q.method, q.url.String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", q.method, public(q.url), err)
 	}

@@ -126,7 +126,7 @@ func IsImmutableTag(err error) bool {
 	if slices.Contains(s.Codes, "TAG_INVALID") {
 		return true
 	}
-	m := strings.ToLower(s.Message)
+	m := strings.ToLower(s.Message + " " + strings.Join(s.Codes, " "))
 	for _, words := range []string{"immutab", "cannot be overwritten", "cannot overwrite", "already exists", "locked"} {
 		if strings.Contains(m, words) {
 			return true

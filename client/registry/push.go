@@ -116,9 +116,6 @@ func (r *Repository) mount(ctx context.Context, d digest.Digest, from []name.Rep
 			return s, nil
 		case ctx.Err() != nil, errors.As(err, &gone):
 			return nil, err
-		case isNoRepository(err):
-			// It may be either of the two repositories; sending the blob tells.
-			return nil, nil
 		}
 	}
 	return nil, nil

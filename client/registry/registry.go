@@ -75,6 +75,7 @@ type Repository struct {
 	probing   sync.Mutex
 	referrers *bool // whether there is a referrers API; nil when nobody asked
 
+	chunk    int64 // chunkSize, save in tests
 	noChunks chunkRefusal
 }
 
@@ -99,9 +100,10 @@ func Open(_ context.Context, repo name.Repository, o Options) (*Repository, erro
 		inner = insecure
 	}
 	return &Repository{
-		name: repo,
-		o:    o,
-		base: &persistent{inner: inner, registry: repo.RegistryStr(), retry: o.Retry, notice: o.Notice},
+		name:  repo,
+		o:     o,
+		chunk: chunkSize,
+		base:  &persistent{inner: inner, registry: repo.RegistryStr(), retry: o.Retry, notice: o.Notice},
 	}, nil
 }
 

@@ -137,7 +137,7 @@ func (p *persistent) RoundTrip(req *http.Request) (*http.Response, error) {
 // repeatable tells whether a request that ended so may be sent again as it is. Uploads
 // may only when they cannot have arrived: others have to ask what became of them.
 func repeatable(req *http.Request, resp *http.Response, err error) bool {
-	if req.Body != nil && req.GetBody == nil {
+	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		return false
 	}
 	upload := req.Method == http.MethodPut || req.Method == http.MethodPatch

@@ -14,10 +14,10 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// chunk is how much of a blob is sent in one request, in bytes; smaller blobs are sent
+// chunkSize is how much of a blob is sent in one request, in bytes; smaller blobs are sent
 // whole. It is less than what proxies before registries commonly take, and a multiple of
 // 256 KiB, which Google's wants.
-const chunk = 16 << 20
+const chunkSize = 16 << 20
 
 // chunkRefusal remembers that a registry takes no chunks of that size, such as GHCR, or
 // forgets parts of them: later blobs are not sent that way in vain.
@@ -99,7 +99,7 @@ func (u *upload) once(ctx context.Context) (err error) {
 		}
 	}
 	switch {
-	case u.desc.Size <= chunk:
+	case u.desc.Size <= u.r.chunk:
 		return u.finish(ctx, u.session.location, 0)
 	case u.r.noChunks.Load():
 		return u.stream(ctx)
@@ -128,7 +128,7 @@ func octets() http.Header { return http.Header{"Content-Type": {"application/oct
 
 // chunks sends the blob piece by piece (distribution-spec, "Pushing a blob in chunks").
 func (u *upload) chunks(ctx context.Context) error {
-	size := max(chunk, u.session.minChunk)
+	size := max(u.r.chunk, u.session.minChunk)
 	location, offset := u.session.location, int64(0)
 	refused := false
 	for offset < u.desc.Size {
@@ -236,7 +236,7 @@ func (u *upload) finish(ctx context.Context, location *url.URL, offset int64) er
 		if err := u.check(); err != nil {
 			return err
 		}
-		if u.desc.Size > chunk {
+		if u.desc.Size > u.r.chunk {
 			u.r.noChunks.Store(true)
 		}
 		return fmt.Errorf("%w: %w", errRestart, err)
