@@ -78,7 +78,8 @@ type Request struct {
 	Attachments map[digest.Digest][]referrer.Signed
 	// Verifier accepts what Sign signs and Attachments have. By it signatures that
 	// are there already are known for the signer's own, and what is read back is
-	// verified.
+	// verified. It has to accept both forms: with a key and a transparency log of
+	// version 2, whose entries the older form cannot tell, one that demands no log.
 	Verifier *signing.Verifier
 	// Verify says what else is demanded of what is read back about a manifest. Nil
 	// demands nothing more.

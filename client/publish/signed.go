@@ -104,6 +104,8 @@ func (i *item) see(e *referrer.Entry) {
 	for _, place := range e.Places {
 		if place.Form == referrer.FormBundle {
 			i.bundle = true
+			// Both forms tell of the same proofs.
+			i.noOlder = errors.Is(referrer.Signed{Bundle: e.Bundle}.OlderForm(), referrer.ErrNoOlderForm)
 			if i.statement != nil {
 				// The older form is the same envelope.
 				i.signed.Bundle = e.Bundle
