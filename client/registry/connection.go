@@ -52,7 +52,8 @@ type request struct {
 	method string
 	url    *url.URL
 	header http.Header
-	push   bool // needs the right to push
+	push   bool         // needs the right to push
+	client *http.Client // nil is the repository's own
 	// body opens what is sent, of that size, as often as needed. nil is nothing.
 	body func() (io.ReadCloser, error)
 	size int64
@@ -61,9 +62,12 @@ type request struct {
 // do sends a request and returns an answer with one of the given statuses. Other
 // answers are errors. The body of the answer is to be closed, and is not bounded.
 func (r *Repository) do(ctx context.Context, q request, want ...int) (*http.Response, error) {
-	client, err := r.connect(ctx, q.push)
-	if err != nil {
-		return nil, err
+	client := q.client
+	if client == nil {
+		var err error
+		if client, err = r.connect(ctx, q.push); err != nil {
+			return nil, err
+		}
 	}
 	req, err := http.NewRequestWithContext(ctx, q.method, q.url.String(), nil)
 	if err != nil {

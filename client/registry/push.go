@@ -109,7 +109,7 @@ func (r *Repository) mount(ctx context.Context, d digest.Digest, from []name.Rep
 			continue
 		}
 		tried[f.RepositoryStr()] = true
-		s, err := r.begin(ctx, url.Values{"mount": {d.String()}, "from": {f.RepositoryStr()}})
+		s, err := r.borrow(ctx, d, f)
 		var gone *UnreachableError
 		switch {
 		case err == nil:
@@ -121,13 +121,30 @@ func (r *Repository) mount(ctx context.Context, d digest.Digest, from []name.Rep
 	return nil, nil
 }
 
-// begin begins an upload, or mounts.
-func (r *Repository) begin(ctx context.Context, query url.Values) (*session, error) {
+func (r *Repository) borrow(ctx context.Context, d digest.Digest, from name.Repository) (*session, error) {
+	client, err := r.lender(ctx, from)
+	if err != nil {
+		return nil, err
+	}
 	u := r.url("blobs/uploads", "")
-	u.RawQuery = query.Encode()
+	u.RawQuery = url.Values{"mount": {d.String()}, "from": {from.RepositoryStr()}}.Encode()
+	resp, err := r.do(ctx, request{method: http.MethodPost, url: u, client: client}, http.StatusAccepted, http.StatusCreated)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusCreated {
+		resp.Body.Close()
+		return &session{mounted: true}, nil
+	}
+	return begun(resp, u)
+}
+
+// begin begins an upload.
+func (r *Repository) begin(ctx context.Context) (*session, error) {
+	u := r.url("blobs/uploads", "")
 	for attempt := 1; ; attempt++ {
 		resp, err := r.do(ctx, request{method: http.MethodPost, url: u, push: true}, http.StatusAccepted, http.StatusCreated)
-		if isNoRepository(err) && query == nil && attempt < r.o.Retry.Attempts {
+		if isNoRepository(err) && attempt < r.o.Retry.Attempts {
 			if err := r.create(ctx, err); err != nil {
 				return nil, err
 			}
@@ -136,19 +153,22 @@ func (r *Repository) begin(ctx context.Context, query url.Values) (*session, err
 		if err != nil {
 			return nil, err
 		}
-		resp.Body.Close()
-		if resp.StatusCode == http.StatusCreated && query != nil {
-			return &session{mounted: true}, nil
-		}
-		s := &session{}
-		if s.location, err = resolve(u, resp.Header.Get("Location")); err != nil {
-			return nil, fmt.Errorf("POST %s: %w", public(u), err)
-		}
-		if n, ok := parseOffset(resp.Header.Get("OCI-Chunk-Min-Length")); ok {
-			s.minChunk = n
-		}
-		return s, nil
+		return begun(resp, u)
 	}
+}
+
+// begun reads what a registry says of an upload that it has begun.
+func begun(resp *http.Response, u *url.URL) (*session, error) {
+	resp.Body.Close()
+	location, err := resolve(u, resp.Header.Get("Location"))
+	if err != nil {
+		return nil, fmt.Errorf("POST %s: %w", public(u), err)
+	}
+	s := &session{location: location}
+	if n, ok := parseOffset(resp.Header.Get("OCI-Chunk-Min-Length")); ok {
+		s.minChunk = n
+	}
+	return s, nil
 }
 
 // progress tells of bytes sent, one call at a time.

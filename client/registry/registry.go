@@ -68,8 +68,9 @@ type Repository struct {
 	base http.RoundTripper // retries, and knows nothing of credentials
 
 	mu      sync.Mutex
-	client  *http.Client // nil until the first request
-	pushing bool         // client has asked for the right to push
+	client  *http.Client            // nil until the first request
+	pushing bool                    // client has asked for the right to push
+	lending map[string]*http.Client // for mounting, by the other repository
 	created bool
 
 	probing   sync.Mutex
@@ -100,10 +101,11 @@ func Open(_ context.Context, repo name.Repository, o Options) (*Repository, erro
 		inner = insecure
 	}
 	return &Repository{
-		name:  repo,
-		o:     o,
-		chunk: chunkSize,
-		base:  &persistent{inner: inner, registry: repo.RegistryStr(), retry: o.Retry, notice: o.Notice},
+		name:    repo,
+		o:       o,
+		chunk:   chunkSize,
+		lending: map[string]*http.Client{},
+		base:    &persistent{inner: inner, registry: repo.RegistryStr(), retry: o.Retry, notice: o.Notice},
 	}, nil
 }
 
@@ -122,17 +124,41 @@ func (r *Repository) connect(ctx context.Context, push bool) (*http.Client, erro
 	if push {
 		action = transport.PushScope
 	}
+	client, err := r.login(ctx, r.name.Scope(action))
+	if err != nil {
+		return nil, err
+	}
+	r.client, r.pushing = client, push
+	return client, nil
+}
+
+// lender returns a client that may also pull from another repository. It is apart from
+// the one for everything else, for whoever may not pull there may still push here.
+func (r *Repository) lender(ctx context.Context, from name.Repository) (*http.Client, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.lending[from.RepositoryStr()]; c != nil {
+		return c, nil
+	}
+	client, err := r.login(ctx, r.name.Scope(transport.PushScope), from.Scope(transport.PullScope))
+	if err != nil {
+		return nil, err
+	}
+	r.lending[from.RepositoryStr()] = client
+	return client, nil
+}
+
+// login asks the registry how to log in, and does.
+func (r *Repository) login(ctx context.Context, scopes ...string) (*http.Client, error) {
 	auth, err := newLogin(ctx, r.o.Keychain, r.name)
 	if err != nil {
 		return nil, err
 	}
-	t, err := transport.NewWithContext(ctx, r.name.Registry, auth, transport.NewUserAgent(r.base, "temper"), []string{r.name.Scope(action)})
+	t, err := transport.NewWithContext(ctx, r.name.Registry, auth, transport.NewUserAgent(r.base, "temper"), scopes)
 	if err != nil {
 		return nil, r.failed(ctx, err, http.MethodGet, r.endpoint())
 	}
-	r.client = &http.Client{Transport: t, CheckRedirect: r.redirect}
-	r.pushing = push
-	return r.client, nil
+	return &http.Client{Transport: t, CheckRedirect: r.redirect}, nil
 }
 
 // endpoint is the root of the registry's API.

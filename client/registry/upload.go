@@ -94,7 +94,7 @@ func (u *upload) run(ctx context.Context) error {
 // once sends the blob in one upload.
 func (u *upload) once(ctx context.Context) (err error) {
 	if u.session == nil {
-		if u.session, err = u.r.begin(ctx, nil); err != nil {
+		if u.session, err = u.r.begin(ctx); err != nil {
 			return err
 		}
 	}

@@ -171,9 +171,10 @@ func immutable(next http.Handler, status int, code, message string) http.Handler
 // existing refuses what is about a repository that was not made. into tells what has to
 // have been made for a repository.
 func existing(s *Server, next http.Handler, into func(repo string) string, status int, code, message string) http.Handler {
+	s.into = into
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, ok := parse(r.URL)
-		if ok && !s.made(into(c.repo)) {
+		if ok && !s.made(c.repo) {
 			reply(w, r, status, code, strings.ReplaceAll(message, "REPOSITORY", c.repo))
 			return
 		}

@@ -56,6 +56,7 @@ type Server struct {
 	choose   func(r *http.Request) fault.Fault
 	requests []string
 	exists   map[string]bool
+	into     func(repo string) string // what has to have been made for a repository
 }
 
 // serve runs a handler until the test ends.
@@ -63,7 +64,7 @@ func serve(t testing.TB, handler http.Handler) *Server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	s := &Server{Host: l.Addr().String(), handler: handler, exists: map[string]bool{}}
+	s := &Server{Host: l.Addr().String(), handler: handler, exists: map[string]bool{}, into: itself}
 	srv := &http.Server{Handler: s, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
 	done := make(chan struct{})
 	go func() {
@@ -149,7 +150,7 @@ func (s *Server) Resolve(target authn.Resource) (authn.Authenticator, error) {
 func (s *Server) Create(_ context.Context, repo name.Repository) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.exists[repo.RepositoryStr()] = true
+	s.exists[s.into(repo.RepositoryStr())] = true
 	return nil
 }
 
@@ -157,16 +158,7 @@ func (s *Server) Create(_ context.Context, repo name.Repository) error {
 func (s *Server) made(repo string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for {
-		if s.exists[repo] {
-			return true
-		}
-		i := strings.LastIndexByte(repo, '/')
-		if i < 0 {
-			return false
-		}
-		repo = repo[:i]
-	}
+	return s.exists[s.into(repo)]
 }
 
 // Plain is a registry with nothing odd about it: it has the referrers API, and wants no login.
