@@ -161,6 +161,10 @@ func newer(a, b *gate.Result) bool {
 	return slices.Index(verdicts, a.Verdict()) < slices.Index(verdicts, b.Verdict())
 }
 
+// outcomes orders what an inspection came to, the worst first; what is none of them
+// is worse.
+var outcomes = []string{inspect.Refused, inspect.Warned, inspect.Passed}
+
 // inspection judges the last inspection.
 func (x *examination) inspection() (Verdict, string, error) {
 	var last *inspect.Document
@@ -175,7 +179,7 @@ func (x *examination) inspection() (Verdict, string, error) {
 			wrong = fmt.Errorf("it is about another image, %s", d.Image.Digest)
 			continue
 		}
-		if last == nil || d.Date > last.Date || d.Date == last.Date && d.Failures() > last.Failures() {
+		if last == nil || d.Date > last.Date || d.Date == last.Date && slices.Index(outcomes, d.Outcome) < slices.Index(outcomes, last.Outcome) {
 			last = d
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/temper-images/temper/client/inspect"
 	"github.com/temper-images/temper/client/provenance"
 	"github.com/temper-images/temper/client/referrer"
+	"github.com/temper-images/temper/client/registry"
 	"github.com/temper-images/temper/client/signing"
 	"github.com/temper-images/temper/client/vex"
 	"github.com/temper-images/temper/hardening/spec"
@@ -139,6 +140,16 @@ func rank(err error) int {
 		}
 	}
 	return 0
+}
+
+// telling orders errors about several things by how much they say.
+func telling(err error) int {
+	for i, is := range []error{signing.ErrNotInLog, signing.ErrWrongSigner} {
+		if errors.Is(err, is) {
+			return i
+		}
+	}
+	return 2
 }
 
 // readSaid reads a statement whose signature was verified.
@@ -282,14 +293,16 @@ func (x *examination) lacking(k Kind) Check {
 	// The worst explanation is the right one: somebody put something there.
 	errs := slices.DeleteFunc(slices.Clone(x.others[k]), func(err error) bool { return errors.Is(err, signing.ErrNotSigned) })
 	for _, b := range x.broken {
-		if claims(b) == k {
+		// What was deleted is not there; what is there and broken was changed.
+		if claims(b) == k && !errors.Is(b.Err, registry.ErrNotFound) {
 			errs = append(errs, fmt.Errorf("%w: %w", signing.ErrTampered, b.Err))
 		}
 	}
 	if len(errs) == 0 {
 		return c
 	}
-	first := slices.MaxFunc(errs, func(a, b error) int { return cmp.Compare(rank(a), rank(b)) })
+	// What names its signer says more than what only does not fit.
+	first := slices.MinFunc(errs, func(a, b error) int { return cmp.Compare(telling(a), telling(b)) })
 	c.Reason = WrongSigner
 	if errors.Is(first, signing.ErrNotInLog) {
 		c.Reason = NotMet
