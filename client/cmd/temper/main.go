@@ -23,11 +23,14 @@ import (
 	"github.com/temper-images/temper/client/gate"
 	"github.com/temper-images/temper/client/inspect"
 	"github.com/temper-images/temper/client/redact"
+	"github.com/temper-images/temper/client/registry"
 	"github.com/temper-images/temper/client/scan"
 	"github.com/temper-images/temper/client/secretstore"
 	"github.com/temper-images/temper/client/signing"
 	"github.com/temper-images/temper/client/subject"
 	"github.com/temper-images/temper/client/telemetry"
+	"github.com/temper-images/temper/client/transfer"
+	"github.com/temper-images/temper/client/verify"
 	"github.com/temper-images/temper/client/vex"
 	"github.com/temper-images/temper/frontend/config"
 )
@@ -40,6 +43,10 @@ const (
 	exitNoBuilder   = 3
 	exitNoFrontend  = 4
 	exitRefused     = 5
+	exitUnsigned    = 6
+	exitWrongSigner = 7
+	exitPolicy      = 8
+	exitRegistry    = 9
 	exitCrashed     = 70
 	exitInterrupted = 130
 )
@@ -51,6 +58,10 @@ const exitCodesHelp = `Exit codes:
   3    no builder was found, or the one that was named does not answer
   4    no usable frontend was found
   5    a gate refused the image
+  6    the image is not signed
+  7    the image is signed by somebody else, or was changed
+  8    the image does not meet the verification policy
+  9    a registry cannot be reached, throttles, or denies access
   130  interrupted`
 
 // errInterrupted is why a build ends after Ctrl-C.
@@ -154,12 +165,19 @@ func exitCode(ctx context.Context, err error) int {
 		badRules    *inspect.PolicyError
 		badVEX      *vex.DocumentError
 		badStore    *evidence.LocationError
+		badFile     *transfer.ArchiveError
+		badTransfer *transfer.InputError
+		badVerify   *verify.PolicyError
+		noImage     *verify.NotFoundError
+		unverified  *verify.FailedError
+		exchanged   *registry.DigestError
 	)
 	switch {
 	case errors.Is(context.Cause(ctx), errInterrupted):
 		return exitInterrupted
 	case errors.As(err, &input), errors.As(err, &settings), errors.As(err, &noSubject), errors.As(err, &noSBOM),
-		errors.As(err, &badConfig), errors.As(err, &badPolicy), errors.As(err, &badRules), errors.As(err, &badVEX), errors.As(err, &badStore):
+		errors.As(err, &badConfig), errors.As(err, &badPolicy), errors.As(err, &badRules), errors.As(err, &badVEX), errors.As(err, &badStore),
+		errors.As(err, &badFile), errors.As(err, &badTransfer), errors.As(err, &badVerify), errors.As(err, &noImage):
 		return exitUsage
 	case errors.As(err, &unreachable), errors.As(err, &notFound):
 		return exitNoBuilder
@@ -167,8 +185,25 @@ func exitCode(ctx context.Context, err error) int {
 		return exitNoFrontend
 	case errors.As(err, &refused), errors.As(err, &unfit):
 		return exitRefused
+	case errors.As(err, &unverified):
+		return verifyCodes[unverified.Reason()]
+	case errors.As(err, &exchanged):
+		return exitWrongSigner
+	case offline(err):
+		return exitRegistry
 	}
 	return exitFailed
+}
+
+// offline says that a registry did not do what it was asked: it cannot be reached,
+// throttles, denies access, or answers something else than a registry does.
+func offline(err error) bool {
+	var (
+		unreachable *registry.UnreachableError
+		denied      *registry.DeniedError
+		status      *registry.StatusError
+	)
+	return errors.As(err, &unreachable) || errors.As(err, &denied) || errors.As(err, &status) && !errors.Is(err, registry.ErrNotFound)
 }
 
 func newRoot() *cobra.Command {
@@ -190,7 +225,7 @@ func newRoot() *cobra.Command {
 	evidence := newEvidence()
 	evidence.AddCommand(newEvidenceCreate(&records))
 	cmd.AddCommand(newRelease(&flags, &records), newStore(&records), evidence)
-	cmd.AddCommand(newAttest(&records), newInspect(&records), newReport())
+	cmd.AddCommand(newAttest(&records), newInspect(&records), newReport(), newVerify(&records))
 	return cmd
 }
 
