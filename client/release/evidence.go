@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -90,17 +91,23 @@ func Make(ctx context.Context, set *subject.Set, o Options) (*Evidence, error) {
 		return nil, err
 	}
 	db := o.openDatabase(ctx, func(error) {})
-	e, err := o.make(ctx, set, db, docs, nil)
+	e, err := o.make(ctx, set, db, docs, nil, nil)
 	return e, errors.Join(err, db.close())
 }
 
-// make makes, judges, signs and stores the evidence.
-func (o Options) make(ctx context.Context, set *subject.Set, db *pending, docs []*vex.Document, src *origin) (*Evidence, error) {
-	out := &Evidence{}
+// make makes, judges, signs and stores the evidence, and publishes the images where
+// that is asked for.
+func (o Options) make(ctx context.Context, set *subject.Set, db *pending, docs []*vex.Document, src *origin, to *publication) (out *Evidence, err error) {
+	p, err := o.openPast(ctx, set, db, docs, src)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	out = &Evidence{}
 	// One image after the other: what is done for one keeps all processors busy, and
 	// memory holds one file system at a time.
 	for _, img := range set.Images {
-		e, err := o.examine(ctx, img, db, docs, src)
+		e, err := o.examine(ctx, img, db, docs, src, p)
 		if err != nil {
 			return nil, err
 		}
@@ -109,10 +116,35 @@ func (o Options) make(ctx context.Context, set *subject.Set, db *pending, docs [
 	if err := out.refused(set); err != nil {
 		return out, err
 	}
-	if err := o.keep(ctx, out, src); err != nil {
+	if to != nil && to.dry {
+		return out, to.plan(out)
+	}
+	if err := p.remember(out); err != nil {
 		return out, err
 	}
-	return out, o.page(ctx, out)
+	// The catalogues are done with; opening an encrypted key takes 64 MiB (scrypt, as
+	// Cosign sets it) that would come on top of what they leave.
+	debug.FreeOSMemory()
+	// The key is read when what it signs is there, and closed with the last signature.
+	signer, err := o.openSigner(ctx)
+	if err != nil {
+		return out, err
+	}
+	if signer != nil {
+		defer func() { err = errors.Join(err, signer.Close()) }()
+	}
+	if err := o.keep(ctx, out, src, signer, p); err != nil {
+		return out, err
+	}
+	if to != nil {
+		if err := to.run(ctx, out, signer, p); err != nil {
+			return out, err
+		}
+	}
+	if err := o.page(ctx, out); err != nil {
+		return out, err
+	}
+	return out, p.complete()
 }
 
 // refused gathers the gates' refusals, and writes what they are about.

@@ -49,7 +49,7 @@ type examination struct {
 
 // examine catalogues an image once, and then writes its SBOMs, scans and inspects
 // it side by side.
-func (o Options) examine(ctx context.Context, img *subject.Image, db *pending, docs []*vex.Document, src *origin) (_ *ImageEvidence, err error) {
+func (o Options) examine(ctx context.Context, img *subject.Image, db *pending, docs []*vex.Document, src *origin, p *past) (_ *ImageEvidence, err error) {
 	x := &examination{Options: o, img: img, src: src, db: db, out: &ImageEvidence{Image: img}}
 	if x.report, err = img.Report(ctx); err != nil {
 		return nil, err
@@ -59,6 +59,9 @@ func (o Options) examine(ctx context.Context, img *subject.Image, db *pending, d
 	}
 	if x.out.buildkit, err = src.account(ctx, img); err != nil {
 		return nil, err
+	}
+	if done, err := x.recall(ctx, p); done || err != nil {
+		return x.out, err
 	}
 	if x.vex, err = x.statements(ctx, docs); err != nil {
 		return nil, err

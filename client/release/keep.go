@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -27,20 +26,8 @@ const keyless = "keyless"
 
 // keep signs the documents and stores them, then the provenance that names where
 // they are. The index names all of it at the end, so that what broke off does not
-// count as stored.
-func (o Options) keep(ctx context.Context, e *Evidence, src *origin) (err error) {
-	// The catalogues are done with; opening an encrypted key takes 64 MiB (scrypt,
-	// as Cosign sets it) that would come on top of what they leave.
-	debug.FreeOSMemory()
-	// The key is read when everything that it signs is there, and closed with the
-	// last signature.
-	signer, err := o.openSigner(ctx)
-	if err != nil {
-		return err
-	}
-	if signer != nil {
-		defer func() { err = errors.Join(err, signer.Close()) }()
-	}
+// count as stored. Without a signer nothing is signed.
+func (o Options) keep(ctx context.Context, e *Evidence, src *origin, signer *signing.Signer, p *past) (err error) {
 	store, err := o.openStore(ctx, signer)
 	if err != nil {
 		return err
@@ -48,15 +35,15 @@ func (o Options) keep(ctx context.Context, e *Evidence, src *origin) (err error)
 	defer func() { err = errors.Join(err, store.Close()) }()
 	e.URL, e.Signed = store.URL(), signer != nil
 	for _, img := range e.Images {
-		if err := o.upload(ctx, store, signer, img, img.Documents); err != nil {
+		if err := o.upload(ctx, store, signer, img, img.Documents, p); err != nil {
 			return err
 		}
-		statement, err := o.provenance(ctx, store, img, src)
+		statement, err := o.provenance(ctx, store, img, src, p)
 		if err != nil {
 			return err
 		}
 		img.Documents = append(img.Documents, statement)
-		if err := o.upload(ctx, store, signer, img, []artifact.Artifact{statement}); err != nil {
+		if err := o.upload(ctx, store, signer, img, []artifact.Artifact{statement}, p); err != nil {
 			return err
 		}
 	}
@@ -69,11 +56,11 @@ func (o Options) keep(ctx context.Context, e *Evidence, src *origin) (err error)
 }
 
 // upload signs documents and sends them to the store.
-func (o Options) upload(ctx context.Context, store *evidence.Store, signer *signing.Signer, img *ImageEvidence, documents []artifact.Artifact) error {
+func (o Options) upload(ctx context.Context, store *evidence.Store, signer *signing.Signer, img *ImageEvidence, documents []artifact.Artifact, p *past) error {
 	all := documents
 	if signer != nil {
 		err := o.Steps.Run(ctx, title(6, "sign", img.Image), stage.Sign, func(ctx context.Context, s *stage.Step) error {
-			signatures, err := signer.SignArtifacts(ctx, documents)
+			signatures, err := p.signatures(ctx, signer, documents)
 			if err != nil {
 				return err
 			}
@@ -156,14 +143,23 @@ func (o Options) openStore(ctx context.Context, signer *signing.Signer) (*eviden
 
 // openSigner opens the key of the settings. It returns nil when there is none.
 func (o Options) openSigner(ctx context.Context) (*signing.Signer, error) {
-	c := o.Settings.Sign
-	if c.Key == "" {
+	if o.Settings.Sign.Key == "" {
 		return nil, nil
 	}
+	opts, err := o.signing(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return signing.Open(ctx, opts)
+}
+
+// signing is how the settings sign.
+func (o Options) signing(ctx context.Context) (signing.Options, error) {
+	c := o.Settings.Sign
 	for _, address := range []*string{&c.Fulcio, &c.Rekor, &c.TUF, &c.Timestamp} {
 		var err error
 		if *address, err = o.text(ctx, *address); err != nil {
-			return nil, err
+			return signing.Options{}, err
 		}
 	}
 	opts := signing.Options{
@@ -176,7 +172,7 @@ func (o Options) openSigner(ctx context.Context) (*signing.Signer, error) {
 		opts.Sigstore.Timestamps = []string{c.Timestamp}
 	}
 	if token, err := o.secret(ctx, c.Token); err != nil {
-		return nil, err
+		return opts, err
 	} else if token != nil {
 		opts.IDToken = strings.TrimSpace(token.Reveal())
 	}
@@ -184,7 +180,7 @@ func (o Options) openSigner(ctx context.Context) (*signing.Signer, error) {
 		opts.Key = c.Key
 		value, err := secretref.Parse(c.Key)
 		if err != nil {
-			return nil, err
+			return opts, err
 		}
 		if value.IsReference() {
 			opts.Key = value.String()
@@ -198,7 +194,7 @@ func (o Options) openSigner(ctx context.Context) (*signing.Signer, error) {
 			}
 		}
 	}
-	return signing.Open(ctx, opts)
+	return opts, nil
 }
 
 // passwordVariable is Cosign's name for the password of a key.

@@ -63,9 +63,13 @@ func relative(dir, name string) string {
 
 // provenance writes the provenance of an image, with the places of the other
 // documents.
-func (o Options) provenance(ctx context.Context, store *evidence.Store, img *ImageEvidence, src *origin) (artifact.Artifact, error) {
+func (o Options) provenance(ctx context.Context, store *evidence.Store, img *ImageEvidence, src *origin, p *past) (artifact.Artifact, error) {
 	out := artifact.Artifact{
 		Kind: artifact.Attestation, Name: documentName("attestation", img.Image, ".json"), MediaType: artifact.TypeInToto, Platform: img.Image.Platform,
+	}
+	key := "provenance " + string(img.Image.Digest) + " " + store.URL()
+	if out.Data = p.get(key); out.Data != nil {
+		return out, nil
 	}
 	err := o.Steps.Run(ctx, title(8, "write provenance", img.Image), stage.Provenance, func(_ context.Context, s *stage.Step) (err error) {
 		if src == nil {
@@ -80,7 +84,7 @@ func (o Options) provenance(ctx context.Context, store *evidence.Store, img *Ima
 			return fmt.Errorf("the provenance of %s: %w", img.Image.Name, err)
 		}
 		s.Set(append(of(img.Image), made([]artifact.Artifact{out})...)...)
-		return nil
+		return p.put(key, out.Data)
 	})
 	return out, err
 }

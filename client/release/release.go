@@ -3,8 +3,8 @@
 // packages; this one puts them in order and side by side.
 //
 // The order is: build, which patches and hardens inside the builder; test;
-// evidence; publish. Tests of the image and publishing have their places in Run and
-// are not built yet.
+// evidence; publish. Tests of the image have their place in Run and are not built
+// yet.
 package release
 
 import (
@@ -24,6 +24,7 @@ import (
 	"github.com/temper-images/temper/client/builder"
 	"github.com/temper-images/temper/client/ci"
 	"github.com/temper-images/temper/client/output"
+	"github.com/temper-images/temper/client/publish"
 	"github.com/temper-images/temper/client/redact"
 	"github.com/temper-images/temper/client/secretstore"
 	"github.com/temper-images/temper/client/settings"
@@ -66,6 +67,14 @@ type Options struct {
 	Known     *redact.Redactor
 	// NoToken leaves the CI platform's identity token alone.
 	NoToken bool
+	// Push says whether and how the image is published under the tags of the request.
+	// Nil publishes nothing.
+	Push *Push
+	// Fresh has everything made anew that an earlier release with the same inputs
+	// made already.
+	Fresh bool
+	// State is the directory of the releases' journals; see journal.DefaultDir.
+	State string
 }
 
 // Result is what a release came to.
@@ -74,6 +83,10 @@ type Result struct {
 	// Layout is the directory of the image.
 	Layout   string
 	Evidence *Evidence
+	// Published says where it was published; nil when it was not.
+	Published *publish.Result
+	// Plan says what would be published, when that was asked for.
+	Plan *publish.Plan
 }
 
 // Run carries out a release with a builder. The output of the build must be a
@@ -81,6 +94,10 @@ type Result struct {
 // with a *RefusedError, after the documents about the refusal were written.
 func Run(ctx context.Context, b *builder.Builder, r build.Request, o Options) (res *Result, err error) {
 	layout, err := layoutOf(&r)
+	if err != nil {
+		return nil, err
+	}
+	to, err := o.publication(&r)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +153,17 @@ func Run(ctx context.Context, b *builder.Builder, r build.Request, o Options) (r
 	}
 	defer func() { err = errors.Join(err, remove()) }()
 	src.stages = stages
-	res.Evidence, err = o.make(ctx, set, db, docs, src)
+	if to != nil {
+		to.Options = o
+		if err := to.open(ctx, layout, res.Build.Digest()); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, to.image.Close()) }()
+	}
+	res.Evidence, err = o.make(ctx, set, db, docs, src, to)
+	if to != nil {
+		res.Published, res.Plan = to.published, to.planned
+	}
 	return res, err
 }
 

@@ -39,6 +39,7 @@ const (
 	Verify     = "verify"
 	Report     = "report"
 	Publish    = "publish"
+	Journal    = "journal"
 )
 
 // The facts that several events have.
@@ -71,6 +72,9 @@ var Events = []Event{
 	{Database, "open, and where due download, the vulnerability database", []Fact{
 		text("built", "when the database was built, RFC 3339"), text("source", "where it came from"),
 		text("digest", "digest of the database"), size,
+	}},
+	{Journal, "look for what an earlier run of the same release made", []Fact{
+		text("release", "the release's id"), text("complete", "whether it was completed before"),
 	}},
 	{Catalogue, "list the packages of an image", []Fact{
 		image, platform, number("packages", "packages found"), number("files", "files of the image"),

@@ -27,8 +27,8 @@ type recordField struct {
 	required bool
 	// secret says that errors do not repeat the value.
 	secret bool
-	check    func(string) string
-	form     string
+	check  func(string) string
+	form   string
 }
 
 func (r record) names() []string {

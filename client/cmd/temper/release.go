@@ -15,6 +15,7 @@ import (
 	"github.com/temper-images/temper/client/build"
 	"github.com/temper-images/temper/client/catalogue"
 	"github.com/temper-images/temper/client/display"
+	"github.com/temper-images/temper/client/publish"
 	"github.com/temper-images/temper/client/release"
 	"github.com/temper-images/temper/client/settings"
 	"github.com/temper-images/temper/client/subject"
@@ -41,7 +42,17 @@ temper.yaml; flags go before it. A gate that refuses the image ends the release
 with exit code 5: nothing is signed or stored then, and the documents about the
 refusal lie in NAME.refused beside the layout.
 
-The image is not pushed yet: -t names it in the layout and in the evidence.`
+With -t the image is then published, and nobody ever sees it unsigned: its
+signature and attestations are in the registry, read back and verified, before its
+manifest is, and the tag comes last:
+
+  publish     blobs, signatures and attestations, manifests, TAG-ARCH, TAG
+
+A tag that names another image stays, unless --move-tag is given, and latest is
+refused. Without -t, or with --no-push, the release ends with the evidence.
+
+A release that was killed, or that has nothing new to say, is run again and ends in
+the same state. --no-cache makes everything anew.`
 
 // evidenceFlags say how evidence is made; they go before temper.yaml.
 type evidenceFlags struct {
@@ -107,15 +118,17 @@ func (f *evidenceFlags) apply(cmd *cobra.Command, s *settings.Settings) error {
 }
 
 // options are what a pipeline needs besides the settings.
-func (f *evidenceFlags) options(cmd *cobra.Command, s *settings.Settings, t *telemetry.Telemetry, show *display.Display) release.Options {
+func (f *evidenceFlags) options(cmd *cobra.Command, s *settings.Settings, t *telemetry.Telemetry, show *display.Display) (release.Options, error) {
 	ask := asker{cmd.InOrStdin(), cmd.ErrOrStderr()}
-	return release.Options{
+	o := release.Options{
 		Settings: s, Steps: runner(t, show), Secrets: stores(cmd.Context()), Lookup: os.LookupEnv, Now: time.Now, Version: version(),
-		Keychain: keychain(cmd.Context()),
 		Password: func(context.Context) ([]byte, error) { return ask.prompt("Password of the key: ") },
 		PIN:      ask.secret(pinEnv, "PIN of the token: "),
 		Offline:  f.offline, VEX: f.vex, Report: f.report, Known: redactor(cmd),
 	}
+	var err error
+	o.Keychain, err = logins(cmd.Context(), s.Push.Logins)
+	return o, err
 }
 
 func newRelease(bf *builderFlags, records *telemetry.Options) *cobra.Command {
@@ -126,7 +139,8 @@ func newRelease(bf *builderFlags, records *telemetry.Options) *cobra.Command {
 		Long:  releaseHelp + "\n\n" + exitCodesHelp,
 		Example: `  temper release -t registry.example.com/app:1 --key cosign.key .
   temper release --key awskms:///alias/release --evidence 's3://evidence?region=eu-central-1' .
-  temper release --gate warn --report report.html .`,
+  temper release --gate warn --report report.html .
+  temper release --dry-run -t registry.example.com/app:1 --key cosign.key .`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -140,6 +154,15 @@ func newRelease(bf *builderFlags, records *telemetry.Options) *cobra.Command {
 	}
 	f.requestFlags.add(cmd.Flags())
 	f.evidenceFlags.add(cmd.Flags())
+	flags := cmd.Flags()
+	flags.Lookup("tag").Usage = "Name and tag to publish the image under; may be given several times"
+	flags.Lookup("no-cache").Usage = "Do not use the build cache, nor what an earlier release with the same inputs made"
+	flags.BoolVar(&f.noPush, "no-push", false, "Publish nothing: -t names the image in its layout and in the evidence")
+	flags.BoolVar(&f.push.DryRun, "dry-run", false, "Sign, store and push nothing: build, make and judge the evidence, and print what would be pushed")
+	flags.StringVar(&f.plan, "dry-run-output", "table", "Form of what --dry-run prints: table, json")
+	flags.BoolVar(&f.push.MoveTags, "move-tag", false, "Let a tag move that names another image")
+	flags.BoolVar(&f.push.Insecure, "allow-insecure-registry", false, "Allow registries over HTTP, and HTTPS with certificates that nobody vouches for")
+	cmd.MarkFlagsMutuallyExclusive("no-push", "dry-run")
 	return cmd
 }
 
@@ -147,6 +170,9 @@ func newRelease(bf *builderFlags, records *telemetry.Options) *cobra.Command {
 type releaseFlags struct {
 	requestFlags
 	evidenceFlags
+	push   release.Push
+	noPush bool
+	plan   string
 }
 
 // start reads the settings, which say where records go, and runs the release.
@@ -159,6 +185,12 @@ func (f *releaseFlags) start(cmd *cobra.Command, bf *builderFlags, records telem
 	}
 	if err := f.apply(cmd, s); err != nil {
 		return err
+	}
+	if f.plan != planTable && f.plan != planJSON {
+		return &build.InputError{Err: fmt.Errorf("--dry-run-output %s: it is %s or %s", f.plan, planTable, planJSON)}
+	}
+	if f.push.DryRun && len(f.req.Tags) == 0 {
+		return &build.InputError{Err: errors.New("--dry-run: say with -t where the image would be published")}
 	}
 	if records, err = recordsOf(cmd, records, s); err != nil {
 		return err
@@ -189,19 +221,42 @@ func (f *releaseFlags) run(ctx context.Context, cmd *cobra.Command, bf *builderF
 	if err != nil {
 		return err
 	}
+	defer show.Close()
+	o, err := f.options(cmd, s, t, show)
+	if err != nil {
+		return err
+	}
+	o.AllowArgs, o.Fresh = f.allowArgs, f.req.NoCache
+	if !f.noPush {
+		o.Push = &f.push
+	}
 	f.req.Status = show.Build()
-	o := f.options(cmd, s, t, show)
-	o.AllowArgs = f.allowArgs
 	o.Build = func(ctx context.Context, r build.Request) (*build.Result, error) { return recordedBuild(ctx, t, c, r) }
 	res, err := c.Release(ctx, f.req, o)
 	show.Close()
 	if res != nil && mode != progressui.RawJSONMode && mode != progressui.QuietMode {
 		err = errors.Join(err, summariseRelease(cmd.ErrOrStderr(), res))
 	}
+	if err == nil && res.Plan != nil {
+		return f.printPlan(cmd.OutOrStdout(), res.Plan)
+	}
 	if err == nil && f.quiet {
 		_, err = fmt.Fprintln(cmd.OutOrStdout(), res.Build.ImageID())
 	}
 	return err
+}
+
+// The forms of a plan.
+const (
+	planTable = "table"
+	planJSON  = "json"
+)
+
+func (f *releaseFlags) printPlan(w io.Writer, p *publish.Plan) error {
+	if f.plan == planJSON {
+		return p.JSON(w)
+	}
+	return p.Table(w)
 }
 
 func summariseRelease(w io.Writer, res *release.Result) error {
@@ -216,7 +271,27 @@ func summariseRelease(w io.Writer, res *release.Result) error {
 	if res.Evidence == nil {
 		return nil
 	}
-	return summariseEvidence(w, res.Evidence)
+	if err := summariseEvidence(w, res.Evidence); err != nil || res.Published == nil {
+		return err
+	}
+	return summarisePublished(w, res.Published)
+}
+
+func summarisePublished(w io.Writer, p *publish.Result) error {
+	fmt.Fprintln(w)
+	for _, r := range p.Repositories {
+		state := fmt.Sprintf("%d signed, %d signed before", r.Signed, r.Reused)
+		if r.FellBack != "" {
+			state += ", " + string(r.Order) + " since " + r.FellBack
+		}
+		fmt.Fprintf(w, "published in %s (%s)\n", r.Repository, state)
+		for _, t := range r.Tags {
+			if _, err := fmt.Fprintf(w, "  %s %s\n", t.Tag, t.Digest); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func summariseEvidence(w io.Writer, e *release.Evidence) error {
@@ -292,7 +367,10 @@ func (f *evidenceCreateFlags) run(ctx context.Context, cmd *cobra.Command, t *te
 		return err
 	}
 	defer show.Close()
-	o := f.options(cmd, s, t, show)
+	o, err := f.options(cmd, s, t, show)
+	if err != nil {
+		return err
+	}
 	set, err := subject.Open(ctx, spec, subject.Options{Platforms: f.platforms, Keychain: o.Keychain, Insecure: f.insecure})
 	if err != nil {
 		return err

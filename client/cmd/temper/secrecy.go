@@ -18,6 +18,7 @@ import (
 	"github.com/temper-images/temper/client/secretstore"
 	"github.com/temper-images/temper/client/settings"
 	"github.com/temper-images/temper/client/telemetry"
+	"github.com/temper-images/temper/frontend/config"
 )
 
 type (
@@ -46,13 +47,39 @@ func stores(ctx context.Context) *secretstore.Resolver {
 // keychain has the registries' credentials, of Docker's configuration and its
 // helpers. References in it are resolved for the registries that are asked.
 func keychain(ctx context.Context) authn.Keychain {
-	r, _ := ctx.Value(redactorKey{}).(*redact.Redactor)
-	k, err := credentials.New(credentials.Options{Stores: stores(ctx), Secrets: r})
+	k, err := logins(ctx, nil)
 	if err != nil {
 		// Only logins can be wrong, and there are none.
 		return authn.DefaultKeychain
 	}
 	return k
+}
+
+// logins is the keychain with the logins of the settings before all others.
+func logins(ctx context.Context, list []config.Login) (authn.Keychain, error) {
+	r, _ := ctx.Value(redactorKey{}).(*redact.Redactor)
+	o := credentials.Options{Logins: map[string]credentials.Login{}, Stores: stores(ctx), Secrets: r}
+	for _, l := range list {
+		var login credentials.Login
+		for _, v := range []struct {
+			from string
+			to   *secretref.Value
+		}{{l.Username, &login.Username}, {l.Password, &login.Password}, {l.Token, &login.Token}} {
+			var err error
+			if *v.to, err = secretref.Parse(v.from); err != nil {
+				return nil, &build.InputError{Err: fmt.Errorf("push.logins: %s: %w", l.Registry, err)}
+			}
+		}
+		if _, twice := o.Logins[l.Registry]; twice {
+			return nil, &build.InputError{Err: fmt.Errorf("push.logins: %s is there twice", l.Registry)}
+		}
+		o.Logins[l.Registry] = login
+	}
+	k, err := credentials.New(o)
+	if err != nil {
+		return nil, &build.InputError{Err: fmt.Errorf("push.logins: %w", err)}
+	}
+	return k, nil
 }
 
 // filtered is a writer to w without the secrets that r knows. A terminal stays one.
