@@ -69,12 +69,10 @@ func (r *Repository) advice() string {
 	host, repo := r.name.RegistryStr(), r.name.RepositoryStr()
 	first, rest, _ := strings.Cut(repo, "/")
 	switch {
-	case strings.Contains(host, ".dkr.ecr") && strings.Contains(host, ".amazonaws.com"):
-		region := ""
-		if parts := strings.Split(host, "."); len(parts) > 3 {
-			region = " --region " + parts[3]
-		}
-		return "run aws ecr create-repository --repository-name " + repo + region
+	case strings.Contains(host, ".dkr.ecr") && strings.Contains(host, ".amazonaws.com"), strings.Contains(host, ".dkr-ecr."):
+		_, region, _ := strings.Cut(host, "ecr.")
+		region, _, _ = strings.Cut(region, ".")
+		return "run aws ecr create-repository --repository-name " + repo + " --region " + region
 	case strings.HasSuffix(host, "-docker.pkg.dev"):
 		second, _, _ := strings.Cut(rest, "/")
 		return fmt.Sprintf("run gcloud artifacts repositories create %s --repository-format=docker --project=%s --location=%s", second, first, strings.TrimSuffix(host, "-docker.pkg.dev"))

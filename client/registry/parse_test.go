@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
@@ -256,4 +257,17 @@ func FuzzReferrers(f *testing.F) {
 			t.Error("took what is no JSON")
 		}
 	})
+}
+
+func TestAdvice(t *testing.T) {
+	for repo, want := range map[string]string{
+		"123456789012.dkr.ecr.eu-central-1.amazonaws.com/team/app": "run aws ecr create-repository --repository-name team/app --region eu-central-1",
+		"europe-west1-docker.pkg.dev/project/images/app":           "run gcloud artifacts repositories create images --repository-format=docker --project=project --location=europe-west1",
+		"eu.gcr.io/project/app":                                    "run gcloud artifacts repositories create eu.gcr.io --repository-format=docker --project=project, with the location that the host stands for",
+		"harbor.example.com/team/app":                              `make it, or the project "team" that it belongs to, in the registry`,
+	} {
+		n, err := name.NewRepository(repo)
+		require.NoError(t, err)
+		require.Equal(t, want, (&Repository{name: n}).advice())
+	}
 }
