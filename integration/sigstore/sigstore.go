@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/temper-images/temper/integration/tools"
@@ -31,6 +32,8 @@ type Deployment struct {
 	Issuer string
 	// TrustedRoot and SigningConfig are files, made by the cosign command line.
 	TrustedRoot, SigningConfig string
+	// Authority is the file with Fulcio's certificates, PEM.
+	Authority string
 
 	dir       string
 	issuer    *issuer
@@ -147,31 +150,41 @@ func writePEM(path, kind string, der []byte) error {
 
 // describe writes the trusted root and the signing configuration.
 func (d *Deployment) describe(ctx context.Context) error {
-	fulcio, tsa := filepath.Join(d.dir, "fulcio.pem"), filepath.Join(d.dir, "tsa.pem")
-	if err := download(ctx, d.Fulcio+"/api/v1/rootCert", fulcio); err != nil {
+	d.Authority = filepath.Join(d.dir, "fulcio.pem")
+	if err := download(ctx, d.Fulcio+"/api/v1/rootCert", d.Authority); err != nil {
 		return err
 	}
+	tsa := filepath.Join(d.dir, "tsa.pem")
 	if err := download(ctx, d.Timestamp+"/certchain", tsa); err != nil {
 		return err
 	}
-	d.TrustedRoot, d.SigningConfig = filepath.Join(d.dir, "trusted-root.json"), filepath.Join(d.dir, "signing-config.json")
+	log := "--rekor=url=" + d.Rekor + ",public-key=" + filepath.Join(d.dir, "rekor.pub") + ",start-time=2024-01-01T00:00:00Z,origin=127.0.0.1"
+	var err error
+	d.TrustedRoot, d.SigningConfig, err = d.documents(ctx, d.dir, log, "2")
+	return err
+}
+
+// documents writes the two with a log of that version; log is the flag that describes
+// it.
+func (d *Deployment) documents(ctx context.Context, dir, log, version string) (trustedRoot, signingConfig string, err error) {
+	tsa := filepath.Join(d.dir, "tsa.pem")
+	trustedRoot, signingConfig = filepath.Join(dir, "trusted-root-"+version+".json"), filepath.Join(dir, "signing-config-"+version+".json")
 	since := "start-time=2024-01-01T00:00:00Z"
 	of := ",api-version=1," + since + ",operator=test"
+	url, _, _ := strings.Cut(strings.TrimPrefix(log, "--rekor=url="), ",")
 	for _, args := range [][]string{
-		{"trusted-root", "create", "--out=" + d.TrustedRoot,
-			"--fulcio=url=" + d.Fulcio + ",certificate-chain=" + fulcio,
-			"--rekor=url=" + d.Rekor + ",public-key=" + filepath.Join(d.dir, "rekor.pub") + "," + since + ",origin=127.0.0.1",
+		{"trusted-root", "create", "--out=" + trustedRoot, "--fulcio=url=" + d.Fulcio + ",certificate-chain=" + d.Authority, log,
 			"--tsa=url=" + d.Timestamp + ",certificate-chain=" + tsa},
-		{"signing-config", "create", "--out=" + d.SigningConfig,
+		{"signing-config", "create", "--out=" + signingConfig,
 			"--fulcio=url=" + d.Fulcio + of, "--oidc-provider=url=" + d.Issuer + of,
-			"--rekor=url=" + d.Rekor + ",api-version=2," + since + ",operator=test", "--rekor-config=ANY",
+			"--rekor=url=" + url + ",api-version=" + version + "," + since + ",operator=test", "--rekor-config=ANY",
 			"--tsa=url=" + d.Timestamp + of, "--tsa-config=ANY"},
 	} {
 		if out, err := exec.CommandContext(ctx, tools.Path("cosign3"), args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("cosign3 %s: %w: %s", args[0], err, out)
+			return "", "", fmt.Errorf("cosign3 %s: %w: %s", args[0], err, out)
 		}
 	}
-	return nil
+	return trustedRoot, signingConfig, nil
 }
 
 func download(ctx context.Context, url, path string) error {
