@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -94,11 +95,21 @@ func (l *Layout) decode(name string, v any) error {
 // Close releases the directory.
 func (l *Layout) Close() error { return l.root.Close() }
 
+// attachedName is what an index calls the lists and the images of what is attached to
+// others: referrers tags (distribution-spec v1.1) and Cosign's.
+var attachedName = regexp.MustCompile(`^sha256-[0-9a-f]{64}(\.(sig|att|sbom))?$`)
+
+// isAttached says that an entry is attached to another: a signature, an attestation.
+func isAttached(desc ocispecs.Descriptor) bool {
+	return desc.ArtifactType != "" || attachedName.MatchString(desc.Annotations[ocispecs.AnnotationRefName])
+}
+
 // Resolve finds the manifest or index that ref names: a digest, a tag, a full
-// image name, or, when ref is empty, the only one that there is or the one that
-// is tagged latest.
+// image name, or, when ref is empty, the only one that there is, beside what is
+// attached to it, or the one that is tagged latest.
 func (l *Layout) Resolve(ref string) (ocispecs.Descriptor, error) {
 	distinct := map[digest.Digest]struct{}{}
+	var images []ocispecs.Descriptor
 	for _, m := range l.Index.Manifests {
 		if err := m.Digest.Validate(); err != nil {
 			return ocispecs.Descriptor{}, fmt.Errorf("OCI layout %s: manifest digest %q: %w", l.Dir, m.Digest, err)
@@ -107,6 +118,9 @@ func (l *Layout) Resolve(ref string) (ocispecs.Descriptor, error) {
 		if ref != "" && (ref == string(m.Digest) || ref == tag || ref == name) {
 			return m, nil
 		}
+		if _, twice := distinct[m.Digest]; !twice && !isAttached(m) {
+			images = append(images, m)
+		}
 		distinct[m.Digest] = struct{}{}
 	}
 	if ref != "" {
@@ -114,6 +128,9 @@ func (l *Layout) Resolve(ref string) (ocispecs.Descriptor, error) {
 	}
 	if len(distinct) == 1 {
 		return l.Index.Manifests[0], nil
+	}
+	if len(images) == 1 {
+		return images[0], nil
 	}
 	for _, m := range l.Index.Manifests {
 		if m.Annotations[ocispecs.AnnotationRefName] == "latest" {

@@ -67,6 +67,10 @@ func TestResolve(t *testing.T) {
 		{name: "digest", index: two, ref: shaB, want: shaB},
 		{name: "latest", index: latest, want: shaB},
 		{name: "ambiguous", index: two, fails: "has 2 images"},
+		{name: "with a referrer", index: `{"manifests":[{"digest":"` + shaA + `"},{"digest":"` + shaB + `","artifactType":"a/b"}]}`, want: shaA},
+		{name: "with a signature", want: shaB, index: `{"manifests":[{"digest":"` + shaA + `","annotations":{"org.opencontainers.image.ref.name":"sha256-` +
+			strings.Repeat("b", 64) + `.sig"}},{"digest":"` + shaB + `"}]}`},
+		{name: "only an artifact", index: `{"manifests":[{"digest":"` + shaA + `","artifactType":"a/b"}]}`, want: shaA},
 		{name: "unknown", index: two, ref: "3", fails: `no image "3": it has 1, 2`},
 		{name: "empty", index: `{}`, fails: "none at all"},
 		{name: "escaping digest", index: `{"manifests":[{"digest":"sha256:../../../etc/passwd"}]}`, fails: "invalid"},
