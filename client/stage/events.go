@@ -39,6 +39,9 @@ const (
 	Verify     = "verify"
 	Report     = "report"
 	Publish    = "publish"
+	Copy       = "copy"
+	Save       = "save"
+	Load       = "load"
 	Journal    = "journal"
 )
 
@@ -115,6 +118,17 @@ var Events = []Event{
 		size, number("signatures", "signatures and attestations pushed"), number("reused", "signatures and attestations that were there already"),
 		number("tags", "tags that name the image"),
 	}},
+	{Copy, "copy an image with everything attached to another registry", moved()},
+	{Save, "save an image with everything attached into a file", moved()},
+	{Load, "push a saved image with everything attached", moved()},
+}
+
+// moved are the facts of an image that went from one place to another.
+func moved() []Fact {
+	return []Fact{
+		image, number("manifests", "manifests of the image"), number("attached", "manifests attached to it"), number("uploaded", "blobs pushed"),
+		number("mounted", "blobs taken from another repository"), size,
+	}
 }
 
 // FindEvent returns the event of a name.
