@@ -58,7 +58,7 @@ func checkBlob(desc ocispecs.Descriptor) error {
 // blob reads a blob in as many requests as it takes.
 type blob struct {
 	r    *Repository
-	ctx  context.Context //nolint:containedctx // of the reads, which io.Reader gives none
+	ctx  context.Context // of the reads: io.Reader has none
 	desc ocispecs.Descriptor
 	url  *url.URL
 	hash digest.Verifier

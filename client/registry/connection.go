@@ -79,7 +79,7 @@ func (r *Repository) do(ctx context.Context, q request, want ...int) (*http.Resp
 	if q.body != nil {
 		req.Body, req.GetBody, req.ContentLength = replaced{}, q.body, q.size
 	}
-	resp, err := client.Do(req) //nolint:bodyclose // the caller's, or refused's
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, r.failed(ctx, err, q.method, q.url)
 	}
@@ -110,7 +110,7 @@ func (r *Repository) read(ctx context.Context, resp *http.Response, u *url.URL, 
 
 // fetch gets a document of at most limit bytes. It asks again when the connection is
 // cut in the middle of the answer, which the transport does not see.
-func (r *Repository) fetch(ctx context.Context, u *url.URL, accept string, limit int64) (*http.Response, []byte, error) {
+func (r *Repository) fetch(ctx context.Context, u *url.URL, accept string, limit int64) (http.Header, []byte, error) {
 	for attempt := 1; ; attempt++ {
 		resp, err := r.do(ctx, request{method: http.MethodGet, url: u, header: http.Header{"Accept": {accept}}}, http.StatusOK)
 		if err != nil {
@@ -119,7 +119,7 @@ func (r *Repository) fetch(ctx context.Context, u *url.URL, accept string, limit
 		dt, err := r.read(ctx, resp, u, limit)
 		var cut *UnreachableError
 		if err == nil || attempt >= r.o.Retry.Attempts || !errors.As(err, &cut) {
-			return resp, dt, err
+			return resp.Header, dt, err
 		}
 		if err := r.pause(ctx, attempt, err); err != nil {
 			return nil, nil, err

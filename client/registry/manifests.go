@@ -66,7 +66,7 @@ func (r *Repository) Head(ctx context.Context, ref string) (ocispecs.Descriptor,
 			return ocispecs.Descriptor{}, fmt.Errorf("HEAD %s: the answer's digest is none: %w", public(u), err)
 		}
 	}
-	mediaType := mediaTypeOf(resp)
+	mediaType := mediaTypeOf(resp.Header)
 	if got == "" || resp.ContentLength < 0 || mediaType == "" {
 		// Not every registry says all that (ECR), or with HEAD.
 		desc, _, err := r.Manifest(ctx, ref)
@@ -93,8 +93,8 @@ func (e *DigestError) Error() string {
 	return fmt.Sprintf("%s: the content has the digest %s, not %s: it was damaged or exchanged", e.URL, e.Got, e.Want)
 }
 
-func mediaTypeOf(resp *http.Response) string {
-	t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+func mediaTypeOf(header http.Header) string {
+	t, _, err := mime.ParseMediaType(header.Get("Content-Type"))
 	if err != nil {
 		return ""
 	}
@@ -110,21 +110,19 @@ func (r *Repository) Manifest(ctx context.Context, ref string) (ocispecs.Descrip
 		return ocispecs.Descriptor{}, nil, err
 	}
 	u := r.url("manifests", ref)
-	resp, dt, err := r.fetch(ctx, u, accepted, MaxManifest)
+	header, dt, err := r.fetch(ctx, u, accepted, MaxManifest)
 	if err != nil {
 		return ocispecs.Descriptor{}, nil, err
 	}
 	if want == "" {
-		if h, err := digest.Parse(resp.Header.Get(dockerContentDigest)); err == nil {
-			want = h
-		} else {
-			want = digest.FromBytes(dt)
+		if want, err = digest.Parse(header.Get(dockerContentDigest)); err != nil {
+			want = digest.FromBytes(dt) // not every registry says it
 		}
 	}
 	if got := want.Algorithm().FromBytes(dt); got != want {
 		return ocispecs.Descriptor{}, nil, &DigestError{public(u), want, got}
 	}
-	mediaType, err := manifestType(dt, mediaTypeOf(resp))
+	mediaType, err := manifestType(dt, mediaTypeOf(header))
 	if err != nil {
 		return ocispecs.Descriptor{}, nil, fmt.Errorf("GET %s: %w", public(u), err)
 	}
@@ -234,8 +232,8 @@ func throttled(err error) bool {
 func stored(resp *http.Response, u *url.URL, want digest.Digest) error {
 	resp.Body.Close()
 	got, err := digest.Parse(resp.Header.Get(dockerContentDigest))
-	if err != nil || got.Algorithm() != want.Algorithm() || got == want {
-		return nil
+	if err == nil && got.Algorithm() == want.Algorithm() && got != want {
+		return &DigestError{public(u), want, got}
 	}
-	return &DigestError{public(u), want, got}
+	return nil
 }

@@ -14,18 +14,18 @@ import (
 // pages reads a list that comes in pages, each linked to the next by a Link header
 // (RFC 8288; distribution-spec, "Listing Tags" and "Listing Referrers"). A list of
 // which a page is missing is an error.
-func (r *Repository) pages(ctx context.Context, u *url.URL, accept string, page func(resp *http.Response, data []byte) error) error {
+func (r *Repository) pages(ctx context.Context, u *url.URL, accept string, page func(header http.Header, data []byte) error) error {
 	seen := map[string]bool{}
 	for range maxPages {
 		seen[u.String()] = true
-		resp, dt, err := r.fetch(ctx, u, accept, MaxManifest)
+		header, dt, err := r.fetch(ctx, u, accept, MaxManifest)
 		if err != nil {
 			return err
 		}
-		if err := page(resp, dt); err != nil {
+		if err := page(header, dt); err != nil {
 			return fmt.Errorf("GET %s: %w", public(u), err)
 		}
-		target := nextLink(resp.Header.Values("Link"))
+		target := nextLink(header.Values("Link"))
 		if target == "" {
 			return nil
 		}
@@ -110,7 +110,7 @@ func (r *Repository) Tags(ctx context.Context) ([]string, error) {
 	u := r.url("tags", "list")
 	u.RawQuery = "n=1000" // more is refused by ECR
 	var tags []string
-	err := r.pages(ctx, u, "application/json", func(_ *http.Response, dt []byte) error {
+	err := r.pages(ctx, u, "application/json", func(_ http.Header, dt []byte) error {
 		var list struct {
 			Tags []string `json:"tags"`
 		}

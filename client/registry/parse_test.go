@@ -88,7 +88,7 @@ func TestErrorBody(t *testing.T) {
 }
 
 func TestOffsets(t *testing.T) {
-	for header, want := range map[string]int64{"0-0": 0, "0-1": 2, "bytes=0-1023": 1024, "0-9223372036854775806": 1<<63 - 1, " 0-9 ": 10} {
+	for header, want := range map[string]int64{"0-0": 0, "0-1": 2, "bytes=0-1023": 1024, "0-9223372036854775806": 1<<63 - 1, "0-9": 10} {
 		n, ok := uploadedRange(header)
 		require.True(t, ok, header)
 		require.Equal(t, want, n, header)
@@ -208,7 +208,7 @@ func FuzzAnswerHeaders(f *testing.F) {
 		if u.Scheme != "https" || u.Host == "" || u.User != nil {
 			t.Errorf("%q leads to %s", header, u)
 		}
-		if _, err := http.NewRequest(http.MethodGet, u.String(), nil); err != nil { //nolint:noctx // it is not sent
+		if _, err := http.NewRequest(http.MethodGet, u.String(), nil); err != nil {
 			t.Errorf("%q cannot be asked for: %v", header, err)
 		}
 	})

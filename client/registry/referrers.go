@@ -25,7 +25,7 @@ func (r *Repository) Referrers(ctx context.Context, subject digest.Digest) ([]oc
 	}
 	list := collected{seen: map[digest.Digest]bool{}}
 	if api {
-		if _, err = r.listReferrers(ctx, subject, list.add); errors.Is(err, ErrNotFound) {
+		if err = r.listReferrers(ctx, subject, list.add); errors.Is(err, ErrNotFound) {
 			return nil, nil // the API is there, and what it has never heard of has no referrers
 		}
 	} else {
@@ -78,16 +78,14 @@ func parseReferrers(data []byte, contentType string) ([]ocispecs.Descriptor, err
 	return idx.Manifests, nil
 }
 
-func (r *Repository) listReferrers(ctx context.Context, subject digest.Digest, add func([]ocispecs.Descriptor) error) (n int, err error) {
-	err = r.pages(ctx, r.url("referrers", subject.String()), ocispecs.MediaTypeImageIndex, func(resp *http.Response, dt []byte) error {
-		descs, err := parseReferrers(dt, mediaTypeOf(resp))
+func (r *Repository) listReferrers(ctx context.Context, subject digest.Digest, add func([]ocispecs.Descriptor) error) error {
+	return r.pages(ctx, r.url("referrers", subject.String()), ocispecs.MediaTypeImageIndex, func(header http.Header, dt []byte) error {
+		descs, err := parseReferrers(dt, mediaTypeOf(header))
 		if err != nil {
 			return err
 		}
-		n += len(descs)
 		return add(descs)
 	})
-	return n, err
 }
 
 func (r *Repository) fallbackReferrers(ctx context.Context, subject digest.Digest, add func([]ocispecs.Descriptor) error) error {
@@ -127,7 +125,7 @@ func (r *Repository) HasReferrersAPI(ctx context.Context) (bool, error) {
 	if r.referrers != nil {
 		return *r.referrers, nil
 	}
-	_, err := r.listReferrers(ctx, nobody, func([]ocispecs.Descriptor) error { return nil })
+	err := r.listReferrers(ctx, nobody, func([]ocispecs.Descriptor) error { return nil })
 	has := err == nil
 	var s *StatusError
 	switch {

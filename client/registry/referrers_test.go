@@ -61,12 +61,14 @@ func TestReferrersOfTheAPI(t *testing.T) {
 // Ways in which registries have no referrers API.
 func TestReferrersOfTheFallbackTag(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
-		"404 with text":       func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "404 page not found", 404) },
-		"404 with codes":      func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"errors":[{"code":"NOT_FOUND"}]}`, 404) },
-		"400":                 func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(400) },
-		"405":                 func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(405) },
-		"406":                 func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(406) },
-		"501":                 func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(501) },
+		"404 with text": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "404 page not found", http.StatusNotFound) },
+		"404 with codes": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, `{"errors":[{"code":"NOT_FOUND"}]}`, http.StatusNotFound)
+		},
+		"400":                 func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) },
+		"405":                 func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusMethodNotAllowed) },
+		"406":                 func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotAcceptable) },
+		"501":                 func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotImplemented) },
 		"a page, as a 200":    func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>what?</html>") },
 		"an object, as a 200": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"manifests":[]}`) },
 		"a page elsewhere": func(w http.ResponseWriter, r *http.Request) {
@@ -170,7 +172,7 @@ func TestThrottledListIsNoShorterOne(t *testing.T) {
 			w.WriteHeader(http.StatusTooManyRequests)
 			return
 		}
-		resp, err := http.Get("http://" + r.Name().RegistryStr() + req.URL.RequestURI()) //nolint:noctx // in a test
+		resp, err := http.Get("http://" + r.Name().RegistryStr() + req.URL.RequestURI())
 		if err != nil {
 			panic(err)
 		}
