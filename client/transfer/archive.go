@@ -98,8 +98,8 @@ func newArchive(ctx context.Context, f files, path string) (*Archive, error) {
 	return a, a.survey(ctx)
 }
 
-// survey reads all manifests, to know what is attached to what. One that is not
-// there matters only to whoever wants it.
+// survey reads all manifests, to know what is attached to what. One that an image's
+// index lists and that is not there matters only to whoever wants it.
 func (a *Archive) survey(ctx context.Context) error {
 	var budget budget
 	seen := map[digest.Digest]bool{}
@@ -125,7 +125,7 @@ func (a *Archive) survey(ctx context.Context) error {
 		}
 		seen[desc.Digest] = true
 		data, err := a.read(desc.Digest)
-		if errors.Is(err, registry.ErrNotFound) {
+		if errors.Is(err, registry.ErrNotFound) && !slices.ContainsFunc(a.index, func(d ocispecs.Descriptor) bool { return d.Digest == desc.Digest }) {
 			continue
 		}
 		if err != nil {

@@ -34,12 +34,13 @@ func (p *push) attach(ctx context.Context, subjectsFirst bool) error {
 	if err := p.manifests(ctx, p.c.attached(subjectsFirst)); err != nil {
 		return err
 	}
-	return p.lists(ctx)
+	return p.lists(ctx, !subjectsFirst)
 }
 
 // lists has what is attached found: by Cosign's tags and, where that is needed, by
-// the fallback index. What is found already costs a request each.
-func (p *push) lists(ctx context.Context) error {
+// the fallback index. What is found already costs a request each. With early what is
+// part of the image is left out: an index that lists what is not there is refused.
+func (p *push) lists(ctx context.Context, early bool) error {
 	api, err := p.dst.HasReferrersAPI(ctx)
 	if err != nil {
 		return err
@@ -51,9 +52,13 @@ func (p *push) lists(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
 	for _, subject := range slices.Sorted(maps.Keys(indexes)) {
+		list := p.expected(indexes[subject], early)
+		if len(list) == 0 {
+			continue
+		}
 		group.Go(func() error {
 			return p.update(ctx, referrer.FallbackTag(subject), func(_ ocispecs.Descriptor, there []byte) (string, []byte, error) {
-				data, changed, err := referrer.MergeIndex(there, indexes[subject])
+				data, changed, err := referrer.MergeIndex(there, list)
 				if err != nil || !changed {
 					return "", nil, err
 				}
@@ -71,10 +76,24 @@ func (p *push) lists(ctx context.Context) error {
 	return group.Wait()
 }
 
+// expected are those of a list that are there: early, not what is part of the image.
+func (p *push) expected(list []ocispecs.Descriptor, early bool) []ocispecs.Descriptor {
+	if !early {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(d ocispecs.Descriptor) bool { return !p.c.Manifests[d.Digest].Attached })
+}
+
 // update changes what a tag stands for. change is told what is there, nil for
 // nothing, and returns what should be, nil when it is right as it is.
 func (p *push) update(ctx context.Context, tag string, change func(there ocispecs.Descriptor, data []byte) (mediaType string, want []byte, err error)) error {
 	for n := 0; ; n++ {
+		// What was just written is read at once.
+		if n > 1 {
+			if err := pause(ctx, meanPause); err != nil {
+				return err
+			}
+		}
 		there, data, err := p.dst.Manifest(ctx, tag)
 		if errors.Is(err, registry.ErrNotFound) {
 			there, data, err = ocispecs.Descriptor{}, nil, nil
@@ -92,12 +111,11 @@ func (p *push) update(ctx context.Context, tag string, change func(there ocispec
 		if n == maxWrites {
 			return &CheckError{p.dst.Name(), fmt.Errorf("the tag %s was written %d times, and somebody else wrote it each time", tag, n)}
 		}
-		if n > 0 {
-			if err := pause(ctx); err != nil {
-				return err
-			}
-		}
+		began := time.Now()
 		err = p.dst.PutManifest(ctx, tag, mediaType, want)
+		p.mu.Lock()
+		p.wrote, p.slowest = p.wrote+1, max(p.slowest, time.Since(began))
+		p.mu.Unlock()
 		if registry.IsImmutableTag(err) {
 			return fmt.Errorf("write the tag %s: %w. The registry lets no tag change, and what is attached is added to this one: except tags that begin with sha256- from that rule", tag, err)
 		}
@@ -107,9 +125,29 @@ func (p *push) update(ctx context.Context, tag string, change func(there ocispec
 	}
 }
 
+// settle looks again, some time after the last write, whether what was written is
+// still there: somebody who read the tag before that may have written it after, and
+// cannot know what was lost.
+func (p *push) settle(ctx context.Context) error {
+	for range maxWrites {
+		p.mu.Lock()
+		wrote, slowest := p.wrote, p.slowest
+		p.mu.Unlock()
+		if wrote > 0 {
+			if err := pause(ctx, max(meanPause, 3*slowest)); err != nil {
+				return err
+			}
+		}
+		if err := p.lists(ctx, false); err != nil || p.wrote == wrote {
+			return err
+		}
+	}
+	return &CheckError{p.dst.Name(), errors.New("somebody else writes the lists of what is attached all the time")}
+}
+
 // pause waits for a while that differs from that of others who wait.
-func pause(ctx context.Context) error {
-	t := time.NewTimer(time.Duration(float64(meanPause) * (0.5 + rand.Float64()))) //nolint:gosec // nobody gains by guessing it
+func pause(ctx context.Context, mean time.Duration) error {
+	t := time.NewTimer(time.Duration(float64(mean) * (0.5 + rand.Float64()))) //nolint:gosec // nobody gains by guessing it
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	digest "github.com/opencontainers/go-digest"
@@ -47,6 +48,10 @@ type push struct {
 	o      *Options
 	mu     sync.Mutex
 	result *Result
+	// wrote counts how often a tag beside the image was written, and slowest is how
+	// long that took at most.
+	wrote   int
+	slowest time.Duration
 }
 
 func (p *push) run(ctx context.Context, tag string) error {
@@ -60,7 +65,7 @@ func (p *push) run(ctx context.Context, tag string) error {
 	err = p.attach(ctx, false)
 	var unlisted *unlistedError
 	if err == nil {
-		err = p.listedAll(ctx, unlistedRounds)
+		err = p.listedAll(ctx, true)
 	}
 	if registry.IsAbsentSubject(err) || errors.As(err, &unlisted) {
 		p.o.notice("registry %s does not take, or does not list, what is attached to an image that is not there: it gets the image first, by digest", p.dst.Name().RegistryStr())
@@ -81,16 +86,19 @@ func (p *push) run(ctx context.Context, tag string) error {
 	if err := p.manifests(ctx, p.c.image()); err != nil {
 		return err
 	}
+	if err := p.lists(ctx, false); err != nil {
+		return err
+	}
+	if err := p.settle(ctx); err != nil {
+		return err
+	}
 	if err := p.check(ctx); err != nil {
 		return err
 	}
-	if tag != "" && !done {
-		if err := p.tag(ctx, tag); err != nil {
-			return err
-		}
+	if tag == "" || done {
+		return nil
 	}
-	// Somebody who copies or signs at the same time may have overwritten a list.
-	return p.lists(ctx)
+	return p.tag(ctx, tag)
 }
 
 // checkTag says whether the tag stands for the image already.
@@ -262,7 +270,7 @@ func (p *push) check(ctx context.Context) error {
 			return nil
 		})
 	}
-	group.Go(func() error { return p.listedAll(ctx, listedRounds) })
+	group.Go(func() error { return p.listedAll(ctx, false) })
 	for _, tag := range p.c.Tags {
 		group.Go(func() error { return p.tagged(ctx, tag) })
 	}
@@ -294,10 +302,15 @@ func (e *unlistedError) Unwrap() error { return e.err }
 
 // listedAll checks that what is attached is found by who has the digest that it is
 // attached to.
-func (p *push) listedAll(ctx context.Context, rounds int) error {
+func (p *push) listedAll(ctx context.Context, early bool) error {
+	rounds := listedRounds
+	if early {
+		rounds = unlistedRounds
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
 	for subject, want := range p.c.Referrers {
+		want = p.expected(want, early)
 		group.Go(func() error {
 			for round := 1; ; round++ {
 				lacking, err := p.unlisted(ctx, subject, want)
@@ -307,7 +320,7 @@ func (p *push) listedAll(ctx context.Context, rounds int) error {
 				if round == rounds {
 					return &unlistedError{&CheckError{p.dst.Name(), fmt.Errorf("%s was pushed, and is not listed as attached to %s", lacking, subject)}}
 				}
-				if err := pause(ctx); err != nil {
+				if err := pause(ctx, meanPause); err != nil {
 					return err
 				}
 			}

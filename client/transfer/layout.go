@@ -11,8 +11,10 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/gofrs/flock"
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -47,9 +49,30 @@ const block = 512
 // layoutTar is a tar whose members are written where they will lie. All of them are
 // known before, in name and size.
 type layoutTar struct {
-	path    string
-	file    *os.File
+	path string
+	file *os.File
+	// lock tells others that somebody writes the file.
+	lock    *flock.Flock
 	offsets map[string]int64
+}
+
+// removeStale removes what processes left that were killed. That it cannot be removed
+// is no reason not to go on.
+func removeStale(dir, prefix string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), prefix) || !e.Type().IsRegular() {
+			continue
+		}
+		lock := flock.New(filepath.Join(dir, e.Name()), flock.SetFlag(os.O_RDONLY))
+		if got, err := lock.TryLock(); err == nil && got {
+			_ = os.Remove(lock.Path())
+			_ = lock.Close()
+		}
+	}
 }
 
 func newLayoutTar(path string, entries []entry) (_ *layoutTar, err error) {
@@ -64,16 +87,22 @@ func newLayoutTar(path string, entries []entry) (_ *layoutTar, err error) {
 	if real, err := filepath.EvalSymlinks(dest); err == nil {
 		dest = real
 	}
-	file, err := os.CreateTemp(filepath.Dir(dest), ".temper-"+filepath.Base(dest)+"-")
+	prefix := ".temper-" + filepath.Base(dest) + "-"
+	removeStale(filepath.Dir(dest), prefix)
+	file, err := os.CreateTemp(filepath.Dir(dest), prefix)
 	if err != nil {
 		return nil, err
 	}
-	t := &layoutTar{path: dest, file: file, offsets: map[string]int64{}}
+	t := &layoutTar{path: dest, file: file, lock: flock.New(file.Name(), flock.SetFlag(os.O_RDONLY)), offsets: map[string]int64{}}
 	defer func() {
 		if err != nil {
 			t.abort()
 		}
 	}()
+	// Somebody who starts at the same time may take the file for one that was left.
+	if got, err := t.lock.TryLock(); err != nil || !got {
+		return nil, errors.Join(errors.New("somebody else saves to the same file"), err)
+	}
 	var at int64
 	for _, h := range headers(entries) {
 		header, err := encode(h)
@@ -161,7 +190,7 @@ func (t *layoutTar) commit(check func(string) error) error {
 
 func (t *layoutTar) abort() {
 	// After commit there is nothing of that name.
-	_ = errors.Join(t.file.Close(), os.Remove(t.file.Name()))
+	_ = errors.Join(t.file.Close(), os.Remove(t.file.Name()), t.lock.Close())
 }
 
 // layoutDirectory is a directory that gets its index last. What was written of an

@@ -22,14 +22,14 @@ func (a *Archive) Check(ctx context.Context, img Image, o Options) error {
 	if len(c.Gone) > 0 {
 		return &ArchiveError{a.Path, fmt.Errorf("it lists %s as attached, and has it not", c.Gone[0])}
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, both := errgroup.WithContext(ctx)
 	group.SetLimit(blobWorkers)
 	for _, desc := range c.Blobs {
-		if ctx.Err() != nil {
+		if both.Err() != nil {
 			break
 		}
 		group.Go(func() error {
-			rc, err := a.Blob(ctx, desc)
+			rc, err := a.Blob(both, desc)
 			if isForeign(desc) && errors.Is(err, registry.ErrNotFound) {
 				return nil
 			}
@@ -37,7 +37,7 @@ func (a *Archive) Check(ctx context.Context, img Image, o Options) error {
 				return err
 			}
 			defer rc.Close()
-			return copyBlob(ctx, io.Discard, rc, desc, func(done int64) { o.progress(desc, done) })
+			return copyBlob(both, io.Discard, rc, desc, func(done int64) { o.progress(desc, done) })
 		})
 	}
 	return a.whole(ctx, group.Wait())
@@ -54,9 +54,10 @@ func (a *Archive) whole(ctx context.Context, err error) error {
 }
 
 // Load pushes the image ref of the archive at path, with everything attached, as Copy
-// does; an empty ref stands for the only image. All of it is checked before anything
+// does; an empty ref stands for the only image. tag is told its name in the archive,
+// which may be empty, and says which tag it gets. All of it is checked before anything
 // is pushed. Errors are *ArchiveError and those of Copy.
-func Load(ctx context.Context, path, ref string, dst *registry.Repository, tag func(name string) (string, error), o Options) (*Result, error) {
+func Load(ctx context.Context, path, ref string, dst *registry.Repository, tag func(name string) string, o Options) (*Result, error) {
 	a, err := OpenArchive(ctx, path)
 	if err != nil {
 		return nil, err
@@ -66,10 +67,6 @@ func Load(ctx context.Context, path, ref string, dst *registry.Repository, tag f
 	if img.Top, img.Name, err = a.Resolve(ref); err != nil {
 		return nil, err
 	}
-	as, err := tag(img.Name)
-	if err != nil {
-		return nil, err
-	}
 	quiet := o
 	if o.Progress != nil {
 		quiet.Progress = func(blob string, done, total int64) { o.Progress("checking "+blob, done, total) }
@@ -77,5 +74,5 @@ func Load(ctx context.Context, path, ref string, dst *registry.Repository, tag f
 	if err := a.Check(ctx, img, quiet); err != nil {
 		return nil, err
 	}
-	return Copy(ctx, img, dst, as, o)
+	return Copy(ctx, img, dst, tag(img.Name), o)
 }

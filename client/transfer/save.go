@@ -222,7 +222,8 @@ func layoutEntries(c *Closure, name string) ([]entry, error) {
 	listed := map[digest.Digest]bool{}
 	for _, subject := range slices.Sorted(maps.Keys(c.Referrers)) {
 		for _, desc := range c.Referrers[subject] {
-			if !listed[desc.Digest] {
+			// What has no subject would look like an image. The list that has it is there.
+			if !listed[desc.Digest] && c.Manifests[desc.Digest].subject == subject {
 				listed[desc.Digest] = true
 				index.Manifests = append(index.Manifests, unnamed(desc))
 			}

@@ -226,6 +226,7 @@ func newRoot() *cobra.Command {
 	evidence.AddCommand(newEvidenceCreate(&records))
 	cmd.AddCommand(newRelease(&flags, &records), newStore(&records), evidence)
 	cmd.AddCommand(newAttest(&records), newInspect(&records), newReport(), newVerify(&records))
+	cmd.AddCommand(newCopy(&records), newSave(&records), newLoad(&records))
 	return cmd
 }
 
