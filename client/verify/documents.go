@@ -143,13 +143,20 @@ func (x *examination) gate() (Verdict, string, error) {
 	case last.Mode == gate.ModeOff:
 		return Fail, "", fmt.Errorf("the gate was off %s and decided nothing", day)
 	case !last.Passed:
-		return Fail, "", fmt.Errorf("the gate refused the image %s: %d vulnerabilities count", day, last.Counts.Counts)
+		return Fail, "", fmt.Errorf("the gate refused the image %s: %s", day, counting(last))
 	case last.Counts.Counts > 0 && x.Policy.Gate.Accept == AcceptPass:
-		return Fail, "", fmt.Errorf("the gate let the image pass with a warning %s: %d vulnerabilities count", day, last.Counts.Counts)
+		return Fail, "", fmt.Errorf("the gate let the image pass with a warning %s: %s", day, counting(last))
 	case last.Counts.Counts > 0:
-		return Warn, fmt.Sprintf("the gate warned %s: %d vulnerabilities count", day, last.Counts.Counts), nil
+		return Warn, fmt.Sprintf("the gate warned %s: %s", day, counting(last)), nil
 	}
 	return Pass, fmt.Sprintf("passed %s (%d findings, %d excused, %d excepted)", day, len(last.Decisions), last.Counts.Excused, last.Counts.Excepted), nil
+}
+
+func counting(r *gate.Result) string {
+	if r.Counts.Counts == 1 {
+		return "1 vulnerability counts"
+	}
+	return fmt.Sprintf("%d vulnerabilities count", r.Counts.Counts)
 }
 
 // newer says whether a decides over b: the later day, and of one day the worse
@@ -189,9 +196,9 @@ func (x *examination) inspection() (Verdict, string, error) {
 	case last.Outcome == inspect.Passed:
 		return Pass, "passed on " + last.Date, nil
 	case last.Outcome == inspect.Warned:
-		return Warn, fmt.Sprintf("%d warnings on %s", last.Warnings(), last.Date), nil
+		return Warn, count(last.Warnings(), "warning")+" on "+last.Date, nil
 	}
-	return Fail, "", fmt.Errorf("the image was refused on %s: %d findings", last.Date, last.Failures())
+	return Fail, "", fmt.Errorf("the image was refused on %s: %s", last.Date, count(last.Failures(), "finding"))
 }
 
 // hardening judges the hardening reports. Each must have kept its promises.
