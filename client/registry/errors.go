@@ -189,7 +189,12 @@ func (r *Repository) failed(ctx context.Context, err error, method string, u *ur
 			s.Codes = append(s.Codes, plain(string(d.Code), 64))
 			s.Message = join(s.Message, plain(d.Message, maxMessage))
 		}
-		return r.classify(s)
+		if err := r.classify(s); s.Status == http.StatusUnauthorized || s.Status == http.StatusForbidden || temporary(s.Status) {
+			return err
+		}
+		// Only logging in fails so: that there is no token server, or no registry,
+		// must not pass for there being no such image.
+		return &UnreachableError{r.name.RegistryStr(), fmt.Errorf("it does not answer as registries do: %s", plain(s.Error(), 2*maxMessage))}
 	}
 	var ue *url.Error
 	for errors.As(err, &ue) {

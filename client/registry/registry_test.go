@@ -49,7 +49,6 @@ func newServer(t *testing.T, o *ociserver.Options) *server {
 		}
 		next.ServeHTTP(w, r)
 	}))
-	s.Config.ErrorLog = nil
 	t.Cleanup(s.Close)
 	return s
 }
