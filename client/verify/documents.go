@@ -196,7 +196,7 @@ func (x *examination) inspection() (Verdict, string, error) {
 	case last.Outcome == inspect.Passed:
 		return Pass, "passed on " + last.Date, nil
 	case last.Outcome == inspect.Warned:
-		return Warn, count(last.Warnings(), "warning")+" on "+last.Date, nil
+		return Warn, count(last.Warnings(), "warning") + " on " + last.Date, nil
 	}
 	return Fail, "", fmt.Errorf("the image was refused on %s: %s", last.Date, count(last.Failures(), "finding"))
 }
