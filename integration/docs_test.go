@@ -16,6 +16,7 @@ import (
 	"github.com/temper-images/temper/client/vulndb"
 	"github.com/temper-images/temper/client/vulndb/vulndbtest"
 	"github.com/temper-images/temper/integration/door"
+	"github.com/temper-images/temper/integration/registry"
 	"github.com/temper-images/temper/integration/tools"
 )
 
@@ -25,6 +26,9 @@ var byMake = []string{"make build", "make demo", "make test"}
 
 // published stands in the documentation for the frontend in a registry.
 const published = "registry.example.com/temper/frontend:1"
+
+// documentedRegistry stands in the documentation for the user's registry.
+const documentedRegistry = "registry.example.com"
 
 // Every command in the README and the documentation is run as it stands, in a
 // directory like the one it is meant for. Only what stands for a registry is
@@ -38,6 +42,9 @@ func TestDocumentedCommands(t *testing.T) {
 	buildx, err := door.NewBuildx(t.Context(), t.TempDir(), shared.Addr, frontend, tools.Path("buildx"))
 	require.NoError(t, err)
 	contexts := contexts(t, "debian:bookworm", "debian:bookworm-slim")
+	images, err := registry.Start(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, images.Stop()) })
 	ran := 0
 	for _, file := range files {
 		dt, err := os.ReadFile(file)
@@ -53,6 +60,9 @@ func TestDocumentedCommands(t *testing.T) {
 				cmd := exec.CommandContext(bounded(t), tools.Path("temper"))
 				switch {
 				case slices.Contains([]string{"temper", "bin/temper"}, words[0]):
+					for i := range words {
+						words[i] = strings.ReplaceAll(words[i], documentedRegistry, images.Host)
+					}
 					cmd.Args = append([]string{"temper", "--builder", shared.Addr}, words[1:]...)
 					switch {
 					case words[1] == "release", words[1] == "evidence" && words[2] == "create":
@@ -90,7 +100,7 @@ func TestDocumentedCommands(t *testing.T) {
 				// Each page is read by itself: what another one stored unsigned, or signed
 				// with another key, is rightly refused.
 				cmd.Env = append(cmd.Env, vulndb.EnvDir+"="+filepath.Join(dir, ".cache"), "COSIGN_PASSWORD=documented",
-					"TEMPER_EVIDENCE_URL=temper-evidence-"+filepath.Base(file))
+					"TEMPER_EVIDENCE_URL=temper-evidence-"+filepath.Base(file), "XDG_STATE_HOME="+filepath.Join(dir, ".state"))
 				out, err := cmd.CombinedOutput()
 				require.NoError(t, err, "%s", out)
 				ran++

@@ -18,6 +18,7 @@ import (
 
 	"github.com/temper-images/temper/client/provenance"
 	"github.com/temper-images/temper/client/vulndb/vulndbtest"
+	"github.com/temper-images/temper/integration/registry"
 	"github.com/temper-images/temper/integration/tools"
 )
 
@@ -29,6 +30,22 @@ type releases struct {
 	dir  string
 	db   *vulndbtest.Database
 	args []string
+	// storage is the directory of the registry, once host was asked for one.
+	storage string
+	address string
+}
+
+// host starts a registry, once, and returns its address.
+func (r *releases) host(t testing.TB) string {
+	t.Helper()
+	if r.storage == "" {
+		r.storage = t.TempDir()
+		reg, err := registry.Start(bounded(t), r.storage)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, reg.Stop()) })
+		r.address = reg.Host
+	}
+	return r.address
 }
 
 // newReleases makes a directory with a key and a vulnerability database.
@@ -64,7 +81,7 @@ func (r *releases) command(t testing.TB, env []string, name string, args ...stri
 	cmd := exec.CommandContext(bounded(t), name, args...)
 	cmd.Dir = r.dir
 	cmd.Env = append(append(os.Environ(), "COSIGN_PASSWORD="+password, "TEMPER_DB_DIR="+filepath.Join(r.dir, "cache"),
-		"SYFT_CHECK_FOR_APP_UPDATE=false", "GRYPE_CHECK_FOR_APP_UPDATE=false"), env...)
+		"XDG_STATE_HOME="+filepath.Join(r.dir, "state"), "SYFT_CHECK_FOR_APP_UPDATE=false", "GRYPE_CHECK_FOR_APP_UPDATE=false"), env...)
 	dt, err := cmd.CombinedOutput()
 	if _, exited := err.(*exec.ExitError); err != nil && !exited { //nolint:errorlint // exec returns it unwrapped
 		require.NoError(t, err)
@@ -120,7 +137,7 @@ func TestRelease(t *testing.T) {
 	for _, name := range []string{"nginx", "python", "go"} {
 		t.Run(name, func(t *testing.T) {
 			r := newReleases(t, harmless)
-			ref := "registry.example.com/team/" + name + ":1"
+			ref := r.host(t) + "/team/" + name + ":1"
 			code, out := r.release(t, example(name), "-t", ref)
 			require.Zero(t, code, out)
 			require.Contains(t, out, "[evidence 1/8] catalogue amd64", "the steps stand in the display of the build")
@@ -132,6 +149,7 @@ func TestRelease(t *testing.T) {
 			t.Run("grype", func(t *testing.T) { judgeFindings(t, r, files, name) })
 			t.Run("provenance", func(t *testing.T) { judgeProvenance(t, files, name) })
 			t.Run("verify", func(t *testing.T) { judgeStore(t, r, files, ref) })
+			t.Run("published", func(t *testing.T) { judgePublished(t, r, ref) })
 		})
 	}
 }
@@ -250,6 +268,27 @@ func judgeStore(t *testing.T, r *releases, files map[string]string, ref string) 
 	}
 	code, out = r.temper(t, "evidence", "verify", ref, "--key", "cosign.pub")
 	require.Zero(t, code, out)
+}
+
+// judgePublished: what is in the registry is what others verify.
+func judgePublished(t *testing.T, r *releases, ref string) {
+	code, out := r.temper(t, "verify", ref, "--key", "cosign.pub", "--require", "signature,provenance,sbom,scan,gate,hardening,inspection")
+	require.Zero(t, code, out)
+	offline := []string{"--key", "cosign.pub", "--insecure-ignore-tlog", "--allow-http-registry"}
+	for _, tag := range []string{ref, ref + "-amd64"} {
+		for _, judge := range []string{"cosign", "cosign3"} {
+			r.must(t, nil, judge, append([]string{"verify", tag}, offline...)...)
+		}
+	}
+	for _, predicate := range []string{"slsaprovenance1", "cyclonedx", "spdxjson", "vuln"} {
+		for _, judge := range []string{"cosign", "cosign3"} {
+			r.must(t, nil, judge, append([]string{"verify-attestation", "--type", predicate, ref + "-amd64"}, offline...)...)
+		}
+	}
+	code, out = r.command(t, nil, tools.Path("cosign"), "generate-key-pair", "--output-key-prefix", "other")
+	require.Zero(t, code, out)
+	code, out = r.temper(t, "verify", ref, "--key", "other.pub")
+	require.Equal(t, exitWrongSigner, code, out)
 }
 
 func readFile(t testing.TB, file string) []byte {

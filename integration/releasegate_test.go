@@ -19,8 +19,9 @@ var harmful = vulndbtest.Records{Debian: []vulndbtest.Record{
 }}
 
 const (
-	exitRefused = 5
-	exitUsage   = 2
+	exitUsage       = 2
+	exitRefused     = 5
+	exitWrongSigner = 7
 )
 
 // TestReleaseGate: a known vulnerability stops a release with words that say what and
@@ -34,7 +35,7 @@ func TestReleaseGate(t *testing.T) {
 	}
 	store := filepath.Join(r.dir, "temper-evidence")
 
-	code, out := r.release(t, app, "-t", "example.com/gate:1")
+	code, out := r.release(t, app, "-t", r.host(t)+"/gate:1")
 	require.Equal(t, exitRefused, code, out)
 	for _, says := range []string{"CVE-2026-2001", "zlib1g", "1:99", "exceptions", "VEX"} {
 		require.Contains(t, out, says)
@@ -45,13 +46,13 @@ func TestReleaseGate(t *testing.T) {
 	require.FileExists(t, filepath.Join(refused, "scan-gate-amd64.json"))
 
 	settings("scan: {exceptions: [{id: CVE-2026-2001, reason: not called, expires: 2020-01-31}]}\n")
-	code, out = r.release(t, app, "-t", "example.com/gate:1")
+	code, out = r.release(t, app, "-t", r.host(t)+"/gate:2")
 	require.Equal(t, exitRefused, code, out)
 	require.Contains(t, out, "expired")
 	require.Contains(t, out, "2020-01-31")
 
 	settings("scan: {exceptions: [{id: CVE-2026-2001, package: zlib1g, reason: not called, expires: 9999-12-31}]}\n")
-	code, out = r.release(t, app, "-t", "example.com/gate:1")
+	code, out = r.release(t, app, "-t", r.host(t)+"/gate:3")
 	require.Zero(t, code, out)
 	decision := string(readFile(t, r.stored(t)["gate-gate-amd64.json"]))
 	require.Contains(t, decision, "not called")
@@ -63,7 +64,7 @@ func TestReleaseGate(t *testing.T) {
   "@context": "https://openvex.dev/ns/v0.2.0", "@id": "https://example.com/vex/1", "author": "team", "timestamp": "2026-01-01T00:00:00Z", "version": 1,
   "statements": [{"vulnerability": {"name": "CVE-2026-2001"}, "products": [{"@id": "pkg:oci/gate"}], "status": "not_affected",
     "justification": "vulnerable_code_not_in_execute_path"}]}`), 0o644))
-	code, out = r.release(t, app, "-t", "example.com/gate:1")
+	code, out = r.release(t, app, "-t", r.host(t)+"/gate:4")
 	require.Zero(t, code, out)
 	decision = string(readFile(t, r.stored(t)["gate-gate-amd64.json"]))
 	require.Contains(t, decision, `"excused"`)
@@ -71,7 +72,7 @@ func TestReleaseGate(t *testing.T) {
 
 	settings("scan: {gate: warn}\n")
 	require.NoError(t, os.RemoveAll(store))
-	code, out = r.release(t, app, "-t", "example.com/gate:1")
+	code, out = r.release(t, app, "-t", r.host(t)+"/gate:5")
 	require.Zero(t, code, out)
 	require.Contains(t, out, "passed with warnings")
 }

@@ -95,7 +95,7 @@ log: {headers: ["authorization=ref+env://COLLECTOR_TOKEN"]}
 	base := append([]string{"--builder", shared.Addr, "release", "--db", r.db.Archive, "--key", "cosign.key", "--secret", "id=build,src=build-secret"}, r.args...)
 	runs := map[string][]string{
 		"refused":    {"--build-arg", arg, "--progress", "plain"},
-		"plain":      {"--build-arg", arg, "--allow-build-arg", "*", "--progress", "plain", "--report", "report.html", "-t", "example.com/leak:1"},
+		"plain":      {"--build-arg", arg, "--allow-build-arg", "*", "--progress", "plain", "--report", "report.html", "-t", r.host(t) + "/leak:1"},
 		"raw":        {"--build-arg", arg, "--allow-build-arg", "*", "--progress", "rawjson"},
 		"records":    {"--build-arg", arg, "--allow-build-arg", "*", "--log-format", "json", "--log-level", "debug", "--otlp-endpoint", srv.URL},
 		"wrong key":  {"--build-arg", arg, "--allow-build-arg", "*", "--progress", "plain", "--config", "wrong.yaml"},
@@ -126,6 +126,9 @@ log: {headers: ["authorization=ref+env://COLLECTOR_TOKEN"]}
 	sink.mu.Unlock()
 	require.NoError(t, search.Path(filepath.Join(r.dir, "temper-evidence")))
 	require.NoError(t, search.Path(filepath.Join(r.dir, "report.html")))
+	require.NoError(t, search.Path(filepath.Join(r.dir, "state")))
+	// The image itself has what its Dockerfile put there; what stands beside it has not.
+	searchReferrers(t, r, search)
 	require.Empty(t, search.Report())
 
 	// The search does find what is there.
@@ -141,12 +144,32 @@ log: {headers: ["authorization=ref+env://COLLECTOR_TOKEN"]}
 	require.Contains(t, inspection, "/root/.aws/credentials")
 }
 
+// searchReferrers searches what the registry has besides what the layouts have.
+func searchReferrers(t *testing.T, r *releases, search *leak.Search) {
+	t.Helper()
+	blobs, err := filepath.Glob(filepath.Join(r.storage, "docker/registry/v2/blobs/sha256/*/*/data"))
+	require.NoError(t, err)
+	searched := 0
+	for _, blob := range blobs {
+		hex := filepath.Base(filepath.Dir(blob))
+		images, err := filepath.Glob(filepath.Join(r.dir, "*", "blobs", "sha256", hex))
+		require.NoError(t, err)
+		if len(images) > 0 {
+			continue
+		}
+		search.Bytes("registry "+hex, readFile(t, blob))
+		searched++
+	}
+	require.Greater(t, searched, 10, "attestations and signatures")
+}
+
 // crash has the runtime end a release in the middle, and returns all that it says.
 func crash(t *testing.T, r *releases, env, args []string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(bounded(t), tools.Path("temper"), args...)
 	cmd.Dir = r.dir
-	cmd.Env = append(append(os.Environ(), "COSIGN_PASSWORD="+password, "TEMPER_DB_DIR="+filepath.Join(r.dir, "cache"), "GOTRACEBACK=all"), env...)
+	cmd.Env = append(append(os.Environ(), "COSIGN_PASSWORD="+password, "TEMPER_DB_DIR="+filepath.Join(r.dir, "cache"),
+		"XDG_STATE_HOME="+filepath.Join(r.dir, "state"), "GOTRACEBACK=all"), env...)
 	var out lockedBuffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	require.NoError(t, cmd.Start())
