@@ -78,6 +78,9 @@ func (r *Repository) Head(ctx context.Context, ref string) (ocispecs.Descriptor,
 	if want != "" {
 		got = want
 	}
+	if err := noTag(u, ref, got); err != nil {
+		return ocispecs.Descriptor{}, err
+	}
 	return ocispecs.Descriptor{MediaType: mediaType, Digest: got, Size: resp.ContentLength}, nil
 }
 
@@ -91,6 +94,16 @@ type DigestError struct {
 
 func (e *DigestError) Error() string {
 	return fmt.Sprintf("%s: the content has the digest %s, not %s: it was damaged or exchanged", e.URL, e.Got, e.Want)
+}
+
+// noTag tells answers of registries that take the tag sha256-HEX for the digest
+// sha256:HEX (GitLab). Whoever asks for that tag wants the list of what refers to that
+// manifest; taken for it, the manifest's own children would be.
+func noTag(u *url.URL, ref string, got digest.Digest) error {
+	if strings.Contains(ref, ":") || ref != strings.Replace(got.String(), ":", "-", 1) {
+		return nil
+	}
+	return fmt.Errorf("%s: the registry takes the tag for the digest: %w", public(u), ErrNotFound)
 }
 
 func mediaTypeOf(header http.Header) string {
@@ -121,6 +134,9 @@ func (r *Repository) Manifest(ctx context.Context, ref string) (ocispecs.Descrip
 	}
 	if got := want.Algorithm().FromBytes(dt); got != want {
 		return ocispecs.Descriptor{}, nil, &DigestError{public(u), want, got}
+	}
+	if err := noTag(u, ref, want); err != nil {
+		return ocispecs.Descriptor{}, nil, err
 	}
 	mediaType, err := manifestType(dt, mediaTypeOf(header))
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 )
 
 // Referrers lists the manifests whose subject is the given one, which need not be
-// there. They come from the referrers API or, where the registry has none, from the
-// index under the fallback tag (distribution-spec, "Listing Referrers"). An empty list
-// means that the registry said so: a list that could not be read is an error.
+// there. They come from the referrers API or, where the registry has none or lists none
+// there, from the index under the fallback tag (distribution-spec, "Listing Referrers").
+// An empty list means that the registry said so: a list that could not be read is an error.
 func (r *Repository) Referrers(ctx context.Context, subject digest.Digest) ([]ocispecs.Descriptor, error) {
 	if err := subject.Validate(); err != nil {
 		return nil, fmt.Errorf("referrers of %q: %w", plain(subject.String(), 200), err)
@@ -26,9 +26,11 @@ func (r *Repository) Referrers(ctx context.Context, subject digest.Digest) ([]oc
 	list := collected{seen: map[digest.Digest]bool{}}
 	if api {
 		if err = r.listReferrers(ctx, subject, list.add); errors.Is(err, ErrNotFound) {
-			return nil, nil // the API is there, and what it has never heard of has no referrers
+			err = nil // the API is there, and what it has never heard of has no referrers
 		}
-	} else {
+	}
+	if err == nil && len(list.descs) == 0 {
+		// A registry may have got the API after the index was written.
 		err = r.fallbackReferrers(ctx, subject, list.add)
 	}
 	if err != nil {

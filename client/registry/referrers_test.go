@@ -54,6 +54,16 @@ func TestReferrersOfTheAPI(t *testing.T) {
 	list, err = r.Referrers(t.Context(), digest.FromString("nobody"))
 	require.NoError(t, err)
 	require.Empty(t, list)
+
+	// What was listed under the tag before there was an API is found.
+	a, dt := artifact(t, r, nil, "a")
+	push(t, r, "", a, dt)
+	idx, err := json.Marshal(ocispecs.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispecs.MediaTypeImageIndex, Manifests: []ocispecs.Descriptor{a}})
+	require.NoError(t, err)
+	require.NoError(t, r.PutManifest(t.Context(), fallbackTag(nobody), ocispecs.MediaTypeImageIndex, idx))
+	list, err = r.Referrers(t.Context(), nobody)
+	require.NoError(t, err)
+	require.Equal(t, []string{a.Digest.String()}, digests(list))
 	_, err = r.Referrers(t.Context(), "sha256:12")
 	require.Error(t, err)
 }
@@ -211,6 +221,32 @@ func TestBrokenLists(t *testing.T) {
 			require.Nil(t, list)
 		})
 	}
+}
+
+// GitLab's registry takes the fallback tag for the digest, and so gives the manifest
+// itself, whose children are not its referrers.
+func TestTagTakenForDigest(t *testing.T) {
+	s := newServer(t, &ociserver.Options{DisableReferrersAPI: true})
+	r := s.open(t, "a", Options{})
+	a, dt := artifact(t, r, nil, "a")
+	push(t, r, "", a, dt)
+	idx, err := json.Marshal(ocispecs.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispecs.MediaTypeImageIndex, Manifests: []ocispecs.Descriptor{a}})
+	require.NoError(t, err)
+	subject := digest.FromBytes(idx)
+	require.NoError(t, r.PutManifest(t.Context(), subject.String(), ocispecs.MediaTypeImageIndex, idx))
+	s.put(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+		req.URL.Path = strings.Replace(req.URL.Path, "/sha256-", "/sha256:", 1)
+		next.ServeHTTP(w, req)
+	})
+	_, err = r.Head(t.Context(), fallbackTag(subject))
+	require.ErrorIs(t, err, ErrNotFound)
+	_, _, err = r.Manifest(t.Context(), fallbackTag(subject))
+	require.ErrorIs(t, err, ErrNotFound)
+	list, err := r.Referrers(t.Context(), subject)
+	require.NoError(t, err)
+	require.Empty(t, list)
+	_, err = r.Head(t.Context(), subject.String())
+	require.NoError(t, err)
 }
 
 func TestFallbackTag(t *testing.T) {

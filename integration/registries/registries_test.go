@@ -71,7 +71,7 @@ func pull(t *testing.T, r *registry.Repository, desc ocispecs.Descriptor, want [
 }
 
 // hasAPI are the registries with the referrers API.
-var hasAPI = map[string]bool{"plain": true, "gar": true, "acr": true, "harbor": true, "quay": true, "dockerhub": true}
+var hasAPI = map[string]bool{"plain": true, "gar": true, "acr": true, "harbor": true, "quay": true}
 
 // Each registry takes an image with a large layer and a referrer that comes before it, and
 // gives it back, with what is peculiar to it.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"cuelabs.dev/go/oci/ociregistry/ociserver"
+	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -117,7 +118,8 @@ func chunkLimit(next http.Handler, limit int64) http.Handler {
 }
 
 // GitLab is like GitLab's: it refuses manifests whose subject is not in the repository
-// (buildkit issue 7007), and has no referrers API.
+// (buildkit issue 7007), has no referrers API, and takes a tag sha256-HEX that is not there
+// for the digest sha256:HEX (oras-go issue 1396).
 func GitLab(t testing.TB, c Config) *Server {
 	t.Helper()
 	s := memory(t, c, ociserver.Options{})
@@ -125,10 +127,30 @@ func GitLab(t testing.TB, c Config) *Server {
 		h = quiet(presentSubject(noReferrers(h, func(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "404 page not found", http.StatusNotFound)
 		})))
+		h = tagAsDigest(h)
 		h = immutable(h, http.StatusBadRequest, "TAG_IMMUTABLE", "tag is immutable: the tag TAG matches a protection pattern")
 		return bearer(s, h, "/jwt/auth", c)
 	})
 	return s
+}
+
+// tagAsDigest looks up what a tag like sha256-HEX may mean besides.
+func tagAsDigest(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, ok := parse(r.URL)
+		d := digest.Digest(strings.Replace(c.id, "-", ":", 1))
+		if !ok || c.kind != "manifests" || r.Method == http.MethodPut || strings.Contains(c.id, ":") || d.Validate() != nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		h := hold(next, r)
+		if h.status == http.StatusNotFound {
+			r = r.Clone(r.Context())
+			r.URL.Path = "/v2/" + c.repo + "/manifests/" + d.String()
+			h = hold(next, r)
+		}
+		h.send(w)
+	})
 }
 
 // presentSubject refuses a manifest whose subject is absent.
@@ -192,11 +214,14 @@ func Quay(t testing.TB, c Config) *Server {
 const hubPatience = 4
 
 // DockerHub is like Docker Hub: each fifth request is throttled, with a Retry-After; it has
-// the referrers API.
+// no referrers API (docker/roadmap issue 724).
 func DockerHub(t testing.TB, c Config) *Server {
 	t.Helper()
 	s := memory(t, c, ociserver.Options{})
 	s.Wrap(func(h http.Handler) http.Handler {
+		h = quiet(noReferrers(h, func(w http.ResponseWriter, r *http.Request) {
+			reply(w, r, http.StatusNotFound, "NOT_FOUND", "not found")
+		}))
 		h = immutable(h, http.StatusForbidden, "DENIED", "requested access to the resource is denied: tag TAG is immutable")
 		return throttle(bearer(s, h, "/token", c), hubPatience)
 	})
