@@ -1,0 +1,104 @@
+package publish
+
+import (
+	"encoding/json"
+	"strings"
+
+	digest "github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// history is a repository as the record shows it at some place: what the registry
+// has accepted by then.
+type history struct {
+	manifests map[digest.Digest][]byte
+	// tags point to manifests.
+	tags  map[string]digest.Digest
+	blobs map[digest.Digest][]byte
+	// uploads are the pieces of blobs, by the path that they are sent to.
+	uploads map[string][]byte
+	// lists says that the registry has an API for referrers.
+	lists bool
+}
+
+func newHistory(lists bool) *history {
+	return &history{map[digest.Digest][]byte{}, map[string]digest.Digest{}, map[digest.Digest][]byte{}, map[string][]byte{}, lists}
+}
+
+func (h *history) manifest(ref string) []byte {
+	if tagged, ok := h.tags[ref]; ok {
+		ref = tagged.String()
+	}
+	return h.manifests[digest.Digest(ref)]
+}
+
+func (h *history) blob(d digest.Digest) []byte { return h.blobs[d] }
+
+func (h *history) referrers(subject digest.Digest) []ocispecs.Descriptor {
+	if !h.lists {
+		var index ocispecs.Index
+		if json.Unmarshal(h.manifest(tagOf(subject, "")), &index) != nil {
+			return nil
+		}
+		return index.Manifests
+	}
+	var found []ocispecs.Descriptor
+	for d, data := range h.manifests {
+		var m ocispecs.Manifest
+		if json.Unmarshal(data, &m) == nil && m.Subject != nil && m.Subject.Digest == subject {
+			found = append(found, ocispecs.Descriptor{MediaType: m.MediaType, Digest: d, Size: int64(len(data)), ArtifactType: m.ArtifactType})
+		}
+	}
+	return found
+}
+
+// accept enters what an answered request has done.
+func (h *history) accept(e *Exchange) {
+	if !e.ok() {
+		return
+	}
+	if _, ref, ok := e.manifest(); ok {
+		if e.Method == "PUT" {
+			d := digest.FromBytes(e.Body)
+			h.manifests[d] = e.Body
+			if !isDigest(ref) {
+				h.tags[ref] = d
+			}
+		}
+		return
+	}
+	_, upload, ok := split(e.Path, "/blobs/uploads/")
+	if !ok {
+		return
+	}
+	d := digest.Digest(e.Query.Get("digest"))
+	switch {
+	case e.Method == "POST" && d != "":
+		h.finish(d, e.Body)
+	case e.Method == "POST" && e.Query.Get("mount") != "" && e.Status == 201:
+		// Blobs of signatures are never mounted, and the content of others does not matter.
+		h.blobs[digest.Digest(e.Query.Get("mount"))] = nil
+	case e.Method == "POST":
+		h.uploads[location(e)] = nil
+	case e.Method == "PATCH":
+		sent := append(h.uploads[e.Path], e.Body...)
+		h.uploads[e.Path], h.uploads[location(e)] = sent, sent
+	case e.Method == "PUT" && upload != "" && d != "":
+		h.finish(d, append(h.uploads[e.Path], e.Body...))
+	}
+}
+
+func (h *history) finish(d digest.Digest, data []byte) {
+	if d == digest.FromBytes(data) {
+		h.blobs[d] = data
+	}
+}
+
+// location is the path that the answer says to go on at.
+func location(e *Exchange) string {
+	path, _, _ := strings.Cut(e.Header.Get("Location"), "?")
+	if i := strings.Index(path, "/v2/"); i > 0 {
+		path = path[i:]
+	}
+	return path
+}
