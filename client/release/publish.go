@@ -22,6 +22,7 @@ import (
 	"github.com/temper-images/temper/client/publish"
 	"github.com/temper-images/temper/client/referrer"
 	"github.com/temper-images/temper/client/registry"
+	"github.com/temper-images/temper/client/registry/ecr"
 	"github.com/temper-images/temper/client/signing"
 	"github.com/temper-images/temper/frontend/config"
 )
@@ -99,7 +100,7 @@ func (p *publication) request() *publish.Request {
 			Bundle: slices.Contains(c.Formats, config.FormatBundle), Cosign: slices.Contains(c.Formats, config.FormatCosign),
 		},
 		Attachments: map[digest.Digest][]referrer.Signed{},
-		Registry:    registry.Options{Keychain: p.Keychain, Insecure: p.Push.Insecure},
+		Registry:    registry.Options{Keychain: p.Keychain, Insecure: p.Push.Insecure, Create: ecr.Creator{}},
 		Steps:       p.Steps, Title: "[publish] sign, push and tag",
 	}
 }

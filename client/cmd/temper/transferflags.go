@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/temper-images/temper/client/registry"
+	"github.com/temper-images/temper/client/registry/ecr"
 	"github.com/temper-images/temper/client/signing"
 	"github.com/temper-images/temper/client/stage"
 	"github.com/temper-images/temper/client/telemetry"
@@ -96,7 +97,7 @@ func (f *transferFlags) carry(cmd *cobra.Command, records telemetry.Options, eve
 		defer show.Close()
 		return runner(t, show).Run(ctx, event+" "+image, event, func(ctx context.Context, s *stage.Step) (err error) {
 			o := transfer.Options{Platform: f.platform, Verify: check, MoveTag: f.moveTag, Progress: s.Progress, Notice: s.Log}
-			ro := registry.Options{Keychain: keychain(ctx), Insecure: f.insecure, Notice: s.Log}
+			ro := registry.Options{Keychain: keychain(ctx), Insecure: f.insecure, Notice: s.Log, Create: ecr.Creator{}}
 			if result, err = move(ctx, o, ro); err != nil {
 				return err
 			}
@@ -137,10 +138,10 @@ func (f *transferFlags) source(spec string) (ref name.Reference, tag string, err
 	if f.insecure {
 		options = append(options, name.Insecure)
 	}
+	if info, err := os.Stat(spec); err == nil && info.Mode().IsRegular() {
+		return nil, "", errInput("%s is a file, and no reference of a registry: temper load pushes it", spec)
+	}
 	if ref, err = name.ParseReference(spec, options...); err != nil {
-		if _, serr := os.Stat(spec); serr == nil {
-			return nil, "", errInput("%s is a file, and no reference of a registry: temper load pushes it", spec)
-		}
 		return nil, "", errInput("%s is no reference of a registry: %w", spec, err)
 	}
 	return ref, tagOf(spec, ref), nil
