@@ -31,7 +31,8 @@ type upload struct {
 	progress *progress
 	session  *session // nil before one has begun
 
-	attempt  int // without a byte more
+	furthest int64 // how many bytes a registry has ever had of it
+	attempt  int   // without one more
 	checked  bool
 	localErr localError
 }
@@ -143,8 +144,9 @@ func (u *upload) chunks(ctx context.Context) error {
 			}
 			// What the answer's range says is not looked at: ECR's stands still. A
 			// registry that kept less than it accepted finds another digest at the end.
-			offset += n
-			u.attempt = 0
+			if offset += n; offset > u.furthest {
+				u.furthest, u.attempt = offset, 0
+			}
 			continue
 		}
 		if u.localErr.get() != nil || ctx.Err() != nil {
@@ -211,8 +213,27 @@ func (u *upload) stream(ctx context.Context) error {
 }
 
 // finish ends an upload of which the bytes before offset have been sent, with those that
-// have not.
+// have not. What has been sent is not sent again because the end of it fails.
 func (u *upload) finish(ctx context.Context, location *url.URL, offset int64) error {
+	for {
+		err := u.end(ctx, location, offset)
+		if offset == 0 || !lost(err) || ctx.Err() != nil {
+			return err
+		}
+		there, herr := u.r.HasBlob(ctx, u.desc.Digest)
+		if there {
+			return nil
+		}
+		if u.attempt++; u.attempt >= u.r.o.Retry.Attempts || lost(herr) {
+			return err
+		}
+		if err := u.r.pause(ctx, u.attempt, err); err != nil {
+			return err
+		}
+	}
+}
+
+func (u *upload) end(ctx context.Context, location *url.URL, offset int64) error {
 	end := *location
 	query := end.Query()
 	query.Set("digest", u.desc.Digest.String())

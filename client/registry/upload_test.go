@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -167,6 +168,52 @@ func TestChunksGoOn(t *testing.T) {
 			s.put(nil)
 			pull(t, r, dt)
 		})
+	}
+}
+
+// Only the end of an upload is repeated when only the end fails.
+func TestEndFails(t *testing.T) {
+	s := newServer(t, nil)
+	r := s.open(t, "a", Options{})
+	desc, dt, open := content(t, large)
+	var puts atomic.Int64
+	s.put(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+		if req.Method == http.MethodPut && puts.Add(1) < 3 {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
+	_, err := r.PushBlob(t.Context(), desc, open, BlobOptions{})
+	require.NoError(t, err)
+	require.Equal(t, 3, s.count("PATCH"))
+	require.Equal(t, 3, s.count("PUT"))
+	pull(t, r, dt)
+}
+
+// A registry that always forgets is given up.
+func TestForgetfulRegistry(t *testing.T) {
+	for _, state := range []int{http.StatusNoContent, http.StatusNotFound} {
+		s := newServer(t, nil)
+		r := s.open(t, "a", Options{})
+		desc, _, open := content(t, large)
+		s.put(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+			switch {
+			case req.Method == http.MethodPatch && !strings.HasPrefix(req.Header.Get("Content-Range"), "0-"):
+				panic(http.ErrAbortHandler)
+			case req.Method == http.MethodPatch:
+				w.Header().Set("Location", req.URL.Path)
+				w.WriteHeader(http.StatusAccepted)
+			case req.Method == http.MethodGet && req.URL.Path != "/v2/":
+				w.Header().Set("Range", "0-0")
+				w.WriteHeader(state)
+			default:
+				next.ServeHTTP(w, req)
+			}
+		})
+		_, err := r.PushBlob(t.Context(), desc, open, BlobOptions{})
+		require.Error(t, err)
+		require.Less(t, s.count("PATCH"), 20)
 	}
 }
 
