@@ -97,7 +97,7 @@ log: {headers: ["authorization=ref+env://COLLECTOR_TOKEN"]}
 		"refused":    {"--build-arg", arg, "--progress", "plain"},
 		"plain":      {"--build-arg", arg, "--allow-build-arg", "*", "--progress", "plain", "--report", "report.html", "-t", r.host(t) + "/leak:1"},
 		"raw":        {"--build-arg", arg, "--allow-build-arg", "*", "--progress", "rawjson"},
-		"records":    {"--build-arg", arg, "--allow-build-arg", "*", "--log-format", "json", "--log-level", "debug", "--otlp-endpoint", srv.URL},
+		"records":    {"--build-arg", arg, "--allow-build-arg", "*", "--log-format", "json", "--log-level", "debug", "--otlp-endpoint", srv.URL, "--no-cache", "-t", r.host(t) + "/leak:1"},
 		"wrong key":  {"--build-arg", arg, "--allow-build-arg", "*", "--progress", "plain", "--config", "wrong.yaml"},
 		"bad config": {"--config", "bad.yaml", "--progress", "plain"},
 	}
@@ -111,7 +111,7 @@ log: {headers: ["authorization=ref+env://COLLECTOR_TOKEN"]}
 		if name == "records" {
 			events, err := records.Check(out)
 			require.NoError(t, err)
-			for _, event := range []string{"pipeline", "build", "database", "catalogue", "sbom", "scan", "gate", "inspect", "sign", "store", "provenance"} {
+			for _, event := range []string{"pipeline", "build", "database", "catalogue", "sbom", "scan", "gate", "inspect", "sign", "store", "provenance", "journal", "publish"} {
 				require.Contains(t, events, event+".completed")
 			}
 		}

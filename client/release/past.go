@@ -249,7 +249,7 @@ func (x *examination) recall(ctx context.Context, p *past) (bool, error) {
 		x.out.database = &scan.Database{Built: db.Built, Schema: db.Schema, Archive: db.Archive}
 	}
 	x.out.Documents, p.recalled = documents, true
-	return true, x.Steps.Run(ctx, title(1, "take documents of an unchanged release", x.img), stage.Catalogue, func(_ context.Context, s *stage.Step) error {
+	return true, x.Steps.Run(ctx, title(1, "take documents of an unchanged release", x.img), stage.Journal, func(_ context.Context, s *stage.Step) error {
 		s.Set(append(of(x.img), made(documents)...)...)
 		return nil
 	})

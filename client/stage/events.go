@@ -77,7 +77,8 @@ var Events = []Event{
 		text("digest", "digest of the database"), size,
 	}},
 	{Journal, "look for what an earlier run of the same release made", []Fact{
-		text("release", "the release's id"), text("complete", "whether it was completed before"),
+		image, platform, text("release", "the release's id"), text("complete", "whether it was completed before"),
+		documents, size, digests,
 	}},
 	{Catalogue, "list the packages of an image", []Fact{
 		image, platform, number("packages", "packages found"), number("files", "files of the image"),
