@@ -174,7 +174,7 @@ func (r *Repository) classify(s *StatusError) error {
 // transport. Theirs name addresses with their query, where signatures are.
 func (r *Repository) failed(ctx context.Context, err error, method string, u *url.URL) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("%s %s: %w", method, public(u), context.Cause(ctx))
+		return fmt.Errorf("%s %s: %w", method, public(u), stopped(ctx))
 	}
 	if known(err) {
 		return err
@@ -206,6 +206,16 @@ func (r *Repository) failed(ctx context.Context, err error, method string, u *ur
 		err = errors.New(text + "the token server's answer has no token")
 	}
 	return &UnreachableError{r.name.RegistryStr(), fmt.Errorf("%s %s: %w", method, public(u), err)}
+}
+
+// stopped is why a context was cancelled. When it was because a request beside this
+// one failed, as with errgroup, that one's answer is not what became of this one: a
+// request that was not made must not count as ErrNotFound.
+func stopped(ctx context.Context) error {
+	if cause := context.Cause(ctx); !known(cause) && !errors.Is(cause, ErrNotFound) {
+		return cause
+	}
+	return ctx.Err()
 }
 
 // known tells errors that have their final form.
