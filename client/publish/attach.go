@@ -196,7 +196,11 @@ func (p *publication) replace(ctx context.Context, s *subject, manifests []refer
 		if err != nil {
 			return false, err
 		}
-		if now.String() != s.tags[m.Tag] {
+		switch now.String() {
+		case m.Descriptor.Digest.String():
+			continue // the answer was lost
+		case s.tags[m.Tag]:
+		default:
 			return true, nil
 		}
 		if err := p.pushReferrer(ctx, m); err != nil {

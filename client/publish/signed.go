@@ -72,15 +72,7 @@ func (p *publication) read(ctx context.Context, s *subject) error {
 	if err != nil {
 		return err
 	}
-	s.found, s.tagged = found, false
-	s.tags = map[string]string{
-		referrer.FallbackTag(d):    index,
-		referrer.SignatureTag(d):   found.Existing.Signatures.Digest.String(),
-		referrer.AttestationTag(d): found.Existing.Attestations.Digest.String(),
-	}
-	for _, i := range s.items {
-		i.bundle, i.older = false, false
-	}
+	seen := make([]item, len(s.items))
 	for n := range found.Entries {
 		e := &found.Entries[n]
 		result, err := e.Verify(ctx, p.r.Verifier, d)
@@ -90,10 +82,25 @@ func (p *publication) read(ctx context.Context, s *subject) error {
 			}
 			continue // signed by somebody else, or not at all
 		}
-		for _, i := range s.items {
+		for k, i := range s.items {
 			if i.predicate() == e.PredicateType && (i.statement == nil || bytes.Equal(i.statement, result.Statement)) {
-				i.see(e)
+				seen[k].see(e)
 			}
+		}
+	}
+	// Only what was read as a whole counts.
+	s.found, s.tagged = found, false
+	s.tags = map[string]string{
+		referrer.FallbackTag(d):    index,
+		referrer.SignatureTag(d):   found.Existing.Signatures.Digest.String(),
+		referrer.AttestationTag(d): found.Existing.Attestations.Digest.String(),
+	}
+	for k, i := range s.items {
+		i.bundle, i.older = seen[k].bundle, seen[k].older
+		i.noOlder = i.noOlder || seen[k].noOlder
+		if i.statement != nil && i.bundle {
+			// The older form is the same envelope.
+			i.signed.Bundle = seen[k].signed.Bundle
 		}
 	}
 	return nil
@@ -102,17 +109,13 @@ func (p *publication) read(ctx context.Context, s *subject) error {
 // see notes in which forms an item was found.
 func (i *item) see(e *referrer.Entry) {
 	for _, place := range e.Places {
-		if place.Form == referrer.FormBundle {
-			i.bundle = true
-			// Both forms tell of the same proofs.
-			i.noOlder = errors.Is(referrer.Signed{Bundle: e.Bundle}.OlderForm(), referrer.ErrNoOlderForm)
-			if i.statement != nil {
-				// The older form is the same envelope.
-				i.signed.Bundle = e.Bundle
-			}
-		} else {
+		if place.Form != referrer.FormBundle {
 			i.older = true
+			continue
 		}
+		i.bundle, i.signed.Bundle = true, e.Bundle
+		// Both forms tell of the same proofs.
+		i.noOlder = errors.Is(referrer.Signed{Bundle: e.Bundle}.OlderForm(), referrer.ErrNoOlderForm)
 	}
 }
 
