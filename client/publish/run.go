@@ -197,7 +197,11 @@ func (p *publication) pushManifests(ctx context.Context) error {
 	if p.out.Order == OrderSignatureFirst {
 		err := p.signatureFirst(ctx)
 		reason := p.refusal(err)
-		if reason == "" {
+		switch {
+		case reason != "":
+		case registry.IsAbsentSubject(err):
+			return fmt.Errorf("%w. It takes no signatures of a manifest that is not there: publish in the order %s or %s", err, OrderAuto, OrderDigestFirst)
+		default:
 			return err
 		}
 		p.out.Order, p.out.FellBack = OrderDigestFirst, reason
