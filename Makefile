@@ -27,7 +27,7 @@ lint: ## formatting, go vet and the house rules
 fuzz: ## every fuzz target for FUZZTIME (default 60s)
 	@.ci/fuzz
 
-bench: ## what hardening costs beside cp, and evidence beside syft, grype and cosign
+bench: ## what hardening costs beside cp, evidence beside syft, grype and cosign, a release beside all of them
 	@.ci/bench
 
 clean: ## remove bin/
