@@ -192,7 +192,7 @@ func (r *reader) walk(ctx context.Context, desc ocispecs.Descriptor, plain bool,
 	} else {
 		var only *ocispecs.Descriptor
 		if only, err = r.index(ctx, &m, plain, depth); only != nil {
-			return *only, nil
+			return *only, err
 		}
 	}
 	if err != nil || r.seen[m.Descriptor.Digest] {

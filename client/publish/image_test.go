@@ -156,8 +156,12 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(`{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0,"annotations":{"vnd.docker.reference.type":"attestation-manifest"}}]}`), true, true)
 	f.Add([]byte(`{"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}`), false, false)
 	f.Add([]byte(`{"config":{"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[{}]}`), false, true)
+	f.Add([]byte(`{"manifests":[{}]}`), true, true)
+	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, data []byte, index, plain bool) {
-		l := newLayout(t)
+		l := layout{t, dir}
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "oci-layout"), []byte(`{"imageLayoutVersion":"1.0.0"}`), 0o644))
 		l.blob("", nil)
 		l.blob("", []byte("{}"))
 		top := l.blob(ocispecs.MediaTypeImageManifest, data)
