@@ -27,8 +27,9 @@ type Reason string
 
 // The reasons, the worst first.
 const (
-	// WrongSigner: what is signed was signed by nobody whose signatures count, or was
-	// changed after it was signed.
+	// WrongSigner: what is signed was signed by nobody whose signatures count, lacks
+	// the proofs of log or time that are demanded of them, or was changed after it was
+	// signed.
 	WrongSigner Reason = "wrong-signer"
 	// Unsigned: there is no signature of the image.
 	Unsigned Reason = "unsigned"

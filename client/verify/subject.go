@@ -303,10 +303,8 @@ func (x *examination) lacking(k Kind) Check {
 	}
 	// What names its signer says more than what only does not fit.
 	first := slices.MinFunc(errs, func(a, b error) int { return cmp.Compare(telling(a), telling(b)) })
+	// Without the proofs that a signer is asked for, nobody knows whose it is.
 	c.Reason = WrongSigner
-	if errors.Is(first, signing.ErrNotInLog) {
-		c.Reason = NotMet
-	}
 	c.Detail = first.Error()
 	if n := len(errs); n > 1 {
 		c.Detail = fmt.Sprintf("%d are there and none counts: %s", n, c.Detail)

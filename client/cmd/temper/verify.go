@@ -47,7 +47,7 @@ func (f *policyFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.file, "policy", "", "File with the policy (YAML, see docs/verify.md); flags go before it")
 	flags.StringSliceVar(&f.require, "require", nil, "What must be there and in order: signature, provenance, sbom, scan, gate, hardening, inspection, vex, test (default: the first four)")
 	flags.StringArrayVar(&f.platforms, "platform", nil, "Platforms of IMAGE (default: all)")
-	flags.StringArrayVar(&f.builders, "builder", nil, "builder.id that provenance must name; one of several")
+	flags.StringArrayVar(&f.builders, "builder-id", nil, "builder.id that provenance must name; one of several")
 	flags.StringVar(&f.provenance.Source, "source", "", "Repository that the image must be built from: https://github.com/team/app")
 	flags.StringVar(&f.provenance.Ref, "ref", "", "Branch or tag that it must be built from: refs/heads/main, refs/tags/v*")
 	flags.StringVar(&f.provenance.Commit, "commit", "", "Commit that it must be built from, in full")
@@ -207,7 +207,7 @@ func (c *verifyCommand) run(ctx context.Context, cmd *cobra.Command, t *telemetr
 	}
 	var report *verify.Report
 	err = runner(t, show).Run(ctx, "verify", stage.Verify, func(ctx context.Context, s *stage.Step) (err error) {
-		from, err := openPublished(ctx, spec, c.insecure, func(text string) { s.Warn(text) })
+		from, err := openPublished(ctx, spec, c.insecure, func(text string) { s.Log(text) })
 		if err != nil {
 			return err
 		}
