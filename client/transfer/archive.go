@@ -48,8 +48,8 @@ type Archive struct {
 	names     map[string]ocispecs.Descriptor
 	types     map[digest.Digest]string
 	referrers map[digest.Digest][]ocispecs.Descriptor
-	// attached are manifests that have a subject.
-	attached map[digest.Digest]bool
+	// attached are manifests that have a subject, and parts those that an index lists.
+	attached, parts map[digest.Digest]bool
 }
 
 var _ Source = (*Archive)(nil)
@@ -75,7 +75,7 @@ func OpenArchive(ctx context.Context, path string) (*Archive, error) {
 
 func newArchive(ctx context.Context, f files, path string) (*Archive, error) {
 	a := &Archive{Path: path, files: f, names: map[string]ocispecs.Descriptor{}, types: map[digest.Digest]string{},
-		referrers: map[digest.Digest][]ocispecs.Descriptor{}, attached: map[digest.Digest]bool{}}
+		referrers: map[digest.Digest][]ocispecs.Descriptor{}, attached: map[digest.Digest]bool{}, parts: map[digest.Digest]bool{}}
 	data, err := readFile(f, ocispecs.ImageLayoutFile, maxManifest)
 	if err != nil {
 		return nil, fmt.Errorf("it is no OCI image layout: %w", err)
@@ -143,6 +143,9 @@ func (a *Archive) survey(ctx context.Context) error {
 			a.attached[desc.Digest] = true
 			a.referrers[doc.Subject.Digest] = append(a.referrers[doc.Subject.Digest], doc.descriptor(desc.Digest, int64(len(data))))
 		}
+		for _, child := range doc.Manifests {
+			a.parts[child.Digest] = true
+		}
 		queue = append(queue, doc.Manifests...)
 	}
 	for _, list := range a.referrers {
@@ -174,7 +177,7 @@ func (a *Archive) Resolve(ref string) (desc ocispecs.Descriptor, name string, er
 		if ref != "" && (ref == d.Annotations[ocispecs.AnnotationRefName] || ref == called || ref == d.Digest.String()) {
 			return plain(d), called, nil
 		}
-		if a.attached[d.Digest] || attachedName.MatchString(called) {
+		if a.attached[d.Digest] || attachedName.MatchString(called) || called == "" && a.parts[d.Digest] {
 			continue
 		}
 		images[d.Digest], name = plain(d), called

@@ -343,6 +343,8 @@ func TestOtherLayouts(t *testing.T) {
 		var index ocispecs.Index
 		require.NoError(t, json.Unmarshal(list[i].data, &index))
 		index.Manifests[0].Annotations = map[string]string{ocispecs.AnnotationRefName: "1.0"}
+		// oras lists what an index lists, too.
+		index.Manifests = append(index.Manifests, ocispecs.Descriptor{MediaType: p.amd.MediaType, Digest: p.amd.Digest, Size: p.amd.Size})
 		index.Manifests = append(index.Manifests, ocispecs.Descriptor{MediaType: p.arm.MediaType, Digest: p.arm.Digest, Size: p.arm.Size,
 			Annotations: map[string]string{ocispecs.AnnotationRefName: "arm"}})
 		data, err := json.Marshal(index)
