@@ -15,6 +15,9 @@ import (
 	"github.com/temper-images/temper/client/registry"
 )
 
+// shown is the size, in bytes, from which the display has a line for a blob.
+const shown = 1 << 20
+
 // counting guards what is counted in Published.
 var counting sync.Mutex
 
@@ -72,11 +75,13 @@ func (p *publication) pushBlobs(ctx context.Context) error {
 
 func (p *publication) pushBlob(ctx context.Context, b ocispecs.Descriptor, from []name.Repository, open func(int64) (io.ReadCloser, error)) error {
 	var done registry.BlobResult
+	o := registry.BlobOptions{From: from}
+	if b.Size >= shown {
+		o.Progress = func(sent, total int64) { p.step.Progress("pushing "+b.Digest.String(), sent, total) }
+	}
 	err := p.note("blob", b.Digest.String(), func() error {
 		var err error
-		done, err = p.repo.PushBlob(ctx, b, open, registry.BlobOptions{
-			From: from, Progress: func(sent, total int64) { p.step.Progress("pushing "+b.Digest.String(), sent, total) },
-		})
+		done, err = p.repo.PushBlob(ctx, b, open, o)
 		return err
 	})
 	if err != nil {
