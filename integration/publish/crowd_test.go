@@ -13,7 +13,8 @@ import (
 // each other: what each of them wrote is there in the end.
 func TestReleasesAtOnce(t *testing.T) {
 	const rounds, signers = 3, 2
-	for _, s := range servers(t) {
+	for _, start := range []func(*testing.T) server{dockerRegistry, listing} {
+		s := start(t)
 		t.Run(s.name, func(t *testing.T) {
 			var keys []Key
 			var files []string
@@ -46,7 +47,8 @@ func TestReleasesAtOnce(t *testing.T) {
 
 // A second signer adds to what is there; and whoever releases again adds nothing.
 func TestSecondSigner(t *testing.T) {
-	for _, s := range servers(t) {
+	for _, start := range []func(*testing.T) server{dockerRegistry, listing} {
+		s := start(t)
 		t.Run(s.name, func(t *testing.T) {
 			first, firstKey := newKey(t)
 			second, secondKey := newKey(t)

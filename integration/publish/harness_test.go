@@ -14,7 +14,6 @@ import (
 
 	"github.com/temper-images/temper/client/registry"
 	"github.com/temper-images/temper/integration/registries"
-	testregistry "github.com/temper-images/temper/integration/registry"
 )
 
 // The predicates that a release attests, and what stands for them.
@@ -29,7 +28,7 @@ var predicates = map[string]string{
 }
 
 // impatient makes a failing test fail soon.
-var impatient = registry.Retry{Attempts: 5, Base: 10 * time.Millisecond, Cap: 200 * time.Millisecond}
+var impatient = registry.Retry{Attempts: 5, Base: 10 * time.Millisecond, Cap: 100 * time.Millisecond}
 
 // childVariable has the release that a process of this program is to carry out.
 const childVariable = "TEMPER_TEST_RELEASE"
@@ -76,13 +75,16 @@ type server struct {
 	lists bool
 }
 
-// dockerRegistry starts docker-registry, which has no API for referrers.
+// dockerRegistry starts docker-registry 2.8, which has no API for referrers.
 func dockerRegistry(t *testing.T) server {
 	t.Helper()
-	r, err := testregistry.Start(t.Context(), t.TempDir())
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = r.Stop() }) // it dies with this process
-	return server{"docker-registry", r.Host, false}
+	return server{"docker-registry", registries.Distribution2(t, registries.Config{Public: true}).Host, false}
+}
+
+// distribution starts distribution 3, which has no API for referrers.
+func distribution(t *testing.T) server {
+	t.Helper()
+	return server{"distribution", registries.Distribution3(t, registries.Config{Public: true}).Host, false}
 }
 
 // listing starts a registry with an API for referrers.
@@ -90,9 +92,6 @@ func listing(t *testing.T) server {
 	t.Helper()
 	return server{"referrers API", registries.Plain(t, registries.Config{}).Host, true}
 }
-
-// servers are registries of each kind.
-func servers(t *testing.T) []server { return []server{dockerRegistry(t), listing(t)} }
 
 // record runs a recorder before a registry, and at the end checks that all rules
 // held.
@@ -140,6 +139,7 @@ func requireOnce(t *testing.T, r *Repository, key Key, img *Image, tag string, a
 	for _, d := range img.All {
 		require.Equal(t, d, r.has(d.String()))
 		found := r.Signatures(key, d)
+		require.NoError(t, r.Err)
 		require.Equal(t, [2]int{1, 1}, [2]int{found.Bundles, found.Payloads}, "%s", d)
 		want := 0
 		for _, a := range attested {

@@ -36,7 +36,8 @@ func (m moment) String() string {
 // had not been: complete, with one signature and each attestation once. Nothing
 // unsigned is visible meanwhile, and nothing that was there is replaced.
 func TestKilledAtEveryRequest(t *testing.T) {
-	for _, s := range servers(t) {
+	for _, start := range []func(*testing.T) server{dockerRegistry, listing} {
+		s := start(t)
 		t.Run(s.name, func(t *testing.T) {
 			private, key := newKey(t)
 			rec := record(t, s, Rules{Key: key})
@@ -128,7 +129,7 @@ func kill(p *fault.Proxy, m moment, cmd *exec.Cmd) bool {
 			return func(http.ResponseWriter, *http.Request, http.Handler) { end() }
 		}
 		return func(_ http.ResponseWriter, r *http.Request, forward http.Handler) {
-			forward.ServeHTTP(&discard{header: http.Header{}}, r)
+			forward.ServeHTTP(&answer{header: http.Header{}}, r)
 			end()
 		}
 	})
@@ -141,13 +142,6 @@ func kill(p *fault.Proxy, m moment, cmd *exec.Cmd) bool {
 		return false
 	}
 }
-
-// discard is an answer that nobody gets.
-type discard struct{ header http.Header }
-
-func (d *discard) Header() http.Header         { return d.header }
-func (d *discard) WriteHeader(int)             {}
-func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // run runs a command that has to succeed.
 func run(t *testing.T, cmd *exec.Cmd) string {

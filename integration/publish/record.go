@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"net/url"
 	"slices"
 	"strings"
@@ -55,16 +57,15 @@ func split(path, kind string) (repository, ref string, ok bool) {
 	return path[:i], path[i+len(kind):], true
 }
 
-// Recorder is a reverse proxy on loopback, right before a registry. What it has
-// passed on it waits for, even if the client is gone by then, so that its record is
-// what happened to the registry.
+// Recorder stands right before a registry, as a reverse proxy or as a handler. What
+// it has passed on it waits for, even if the client is gone by then, so that its
+// record is what happened to the registry.
 type Recorder struct {
-	// Addr is where it listens, "127.0.0.1:PORT", for plain HTTP.
+	// Addr is where a proxy listens, "127.0.0.1:PORT", for plain HTTP.
 	Addr string
 
-	registry string
+	registry http.Handler
 	server   *http.Server
-	client   *http.Client
 
 	mu        sync.Mutex
 	place     int
@@ -78,14 +79,22 @@ func Record(addr string) (*Recorder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start recorder: %w", err)
 	}
-	r := &Recorder{Addr: l.Addr().String(), registry: addr, client: &http.Client{
-		Transport:     &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 16},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-	r.server = &http.Server{ReadHeaderTimeout: time.Minute, Handler: r}
+	r := RecordHandler(&httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.SetURL(&url.URL{Scheme: "http", Host: addr})
+			p.Out.Host = p.In.Host
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.(*answer).lost = true },
+		Transport:    &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 16},
+		ErrorLog:     log.New(io.Discard, "", 0),
+	})
+	r.Addr, r.server = l.Addr().String(), &http.Server{ReadHeaderTimeout: time.Minute, Handler: r}
 	go func() { _ = r.server.Serve(l) }() // Close ends it
 	return r, nil
 }
+
+// RecordHandler records what passes to a registry in this process.
+func RecordHandler(registry http.Handler) *Recorder { return &Recorder{registry: registry} }
 
 // Close ends the proxy and all that passes through it.
 func (r *Recorder) Close() error { return r.server.Close() }
@@ -122,40 +131,50 @@ func (r *Recorder) ServeHTTP(w http.ResponseWriter, in *http.Request) {
 	e.Sent = r.place
 	r.exchanges = append(r.exchanges, e)
 	r.mu.Unlock()
+	in.Body = io.NopCloser(bytes.NewReader(body))
 
-	status, header, answer, err := r.forward(context.WithoutCancel(in.Context()), in, body)
+	a := &answer{header: http.Header{}}
+	r.registry.ServeHTTP(a, in.WithContext(context.WithoutCancel(in.Context())))
 	r.mu.Lock()
 	r.place++
-	e.Answered, e.Status, e.Header = r.place, status, header
+	if !a.lost {
+		a.WriteHeader(http.StatusOK)
+	}
+	e.Answered, e.Status, e.Header = r.place, a.status, a.header
 	if _, _, ok := e.manifest(); ok {
-		e.Answer = answer
+		e.Answer = a.body.Bytes()
 	}
 	r.mu.Unlock()
-	if err != nil {
+	if a.lost {
 		panic(http.ErrAbortHandler)
 	}
-	for name, values := range header {
+	for name, values := range a.header {
 		w.Header()[name] = values
 	}
-	w.WriteHeader(status)
-	_, _ = w.Write(answer) // the client went away
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body.Bytes()) // the client went away
 }
 
-func (r *Recorder) forward(ctx context.Context, in *http.Request, body []byte) (int, http.Header, []byte, error) {
-	to := *in.URL
-	to.Scheme, to.Host = "http", r.registry
-	out, err := http.NewRequestWithContext(ctx, in.Method, to.String(), bytes.NewReader(body))
-	if err != nil {
-		return 0, nil, nil, err
+// answer is one that is not sent yet, or never.
+type answer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+	// lost says that the registry gave none.
+	lost bool
+}
+
+func (a *answer) Header() http.Header { return a.header }
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 && status >= http.StatusOK {
+		a.status = status
 	}
-	out.Header, out.Host = in.Header.Clone(), in.Host
-	resp, err := r.client.Do(out)
-	if err != nil {
-		return 0, nil, nil, err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, resp.Header, answer, err
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(p)
 }
 
 // isDigest says that a reference is no tag.

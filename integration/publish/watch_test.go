@@ -11,51 +11,50 @@ import (
 	"github.com/temper-images/temper/client/publish"
 )
 
-// releases is how many are published under the eyes of the watcher.
-const releases = 50
-
 // Nobody ever sees an image without its signatures: not in what the registry was
 // sent and answered, in its order, and not a watcher who looks all the time.
 func TestNothingUnsignedIsEverVisible(t *testing.T) {
-	for _, s := range servers(t) {
-		for _, order := range []publish.Order{publish.OrderSignatureFirst, publish.OrderDigestFirst} {
-			t.Run(s.name+" "+string(order), func(t *testing.T) {
-				private, key := newKey(t)
-				digestFirst := order == publish.OrderDigestFirst
-				rec := record(t, s, Rules{Key: key, DigestFirst: digestFirst})
-				repository := "watched/" + string(order)
-				rec.Before(insist(t, s, key, digestFirst))
-				w := Watch(t.Context(), rec.Addr, repository, key, digestFirst)
-				// Half as many the other way round: the rule is the stricter one.
-				n := releases
-				if digestFirst {
-					n /= 5
-				}
-				images := make([]*Image, n)
-				for i := range images {
-					images[i] = newImage(t, fmt.Sprint("release ", i))
-				}
-				for i, img := range images {
-					w.Expect(img.All...)
-					r := &Release{Image: img, Tags: []string{fmt.Sprintf("%s/%s:%d", rec.Addr, repository, i)}, Key: private,
-						Order: order, ArchTags: true, Attest: predicates, Retry: impatient}
-					result, err := r.Run(t.Context())
-					require.NoError(t, err)
-					require.Equal(t, order, result.Repositories[0].Order)
-					require.Equal(t, s.lists, result.Repositories[0].ReferrersAPI)
-				}
-				w.Look(1)
-				report := w.Stop()
-				require.NoError(t, report.Err)
-				require.Empty(t, report.Broken)
-				// The index's tag and one for each platform, and four manifests.
-				require.Equal(t, n*(3+4), report.Seen)
-				t.Logf("%d releases, %d requests, %d rounds of the watcher", n, len(rec.Exchanges()), report.Rounds)
-				for i, img := range images {
-					requireOnce(t, Read(t.Context(), s.host, repository), key, img, fmt.Sprint(i), len(predicates))
-				}
-			})
-		}
+	for _, tt := range []struct {
+		start    func(*testing.T) server
+		order    publish.Order
+		releases int
+	}{
+		{dockerRegistry, publish.OrderSignatureFirst, 50},
+		{dockerRegistry, publish.OrderDigestFirst, 5},
+		{distribution, publish.OrderSignatureFirst, 10},
+		{listing, publish.OrderSignatureFirst, 50},
+		{listing, publish.OrderDigestFirst, 5},
+	} {
+		s := tt.start(t)
+		t.Run(s.name+" "+string(tt.order), func(t *testing.T) {
+			private, key := newKey(t)
+			digestFirst := tt.order == publish.OrderDigestFirst
+			rec := record(t, s, Rules{Key: key, DigestFirst: digestFirst})
+			rec.Before(insist(t, s, key, digestFirst))
+			w := Watch(t.Context(), rec.Addr, "watched", key, digestFirst)
+			images := map[string]*Image{}
+			for i := range tt.releases {
+				tag := fmt.Sprint(i)
+				img := newImage(t, "release "+tag)
+				w.Expect(img.All...)
+				r := &Release{Image: img, Tags: []string{rec.Addr + "/watched:" + tag}, Key: private, Order: tt.order, ArchTags: true, Attest: one, Retry: impatient}
+				result, err := r.Run(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, tt.order, result.Repositories[0].Order)
+				require.Equal(t, s.lists, result.Repositories[0].ReferrersAPI)
+				images[tag] = img
+			}
+			w.Look(1)
+			report := w.Stop()
+			require.NoError(t, report.Err)
+			require.Empty(t, report.Broken)
+			// The index's tag and one for each platform, and four manifests.
+			require.Equal(t, tt.releases*(3+4), report.Seen)
+			t.Logf("%d releases, %d requests, %d rounds of the watcher", tt.releases, len(rec.Exchanges()), report.Rounds)
+			for tag, img := range images {
+				requireOnce(t, Read(t.Context(), s.host, "watched"), key, img, tag, len(one))
+			}
+		})
 	}
 }
 
