@@ -1,12 +1,15 @@
 package publish
 
 import (
+	"context"
 	"fmt"
 
-	"github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	digest "github.com/opencontainers/go-digest"
@@ -96,4 +99,32 @@ func (i *Image) add(img v1.Image) (v1.Hash, error) {
 
 func descriptor(mediaType types.MediaType, hash v1.Hash) ocispecs.Descriptor {
 	return ocispecs.Descriptor{MediaType: string(mediaType), Digest: digest.Digest(hash.String())}
+}
+
+// PushUnsigned pushes the image by tag, and nothing else, as others do.
+func (i *Image) PushUnsigned(ctx context.Context, tag string) error {
+	ref, err := name.NewTag(tag)
+	if err != nil {
+		return err
+	}
+	from, err := layout.ImageIndexFromPath(i.Layout)
+	if err != nil {
+		return err
+	}
+	hash, err := v1.NewHash(i.Top.Digest.String())
+	if err != nil {
+		return err
+	}
+	if i.Top.MediaType == string(types.OCIImageIndex) {
+		index, err := from.ImageIndex(hash)
+		if err != nil {
+			return err
+		}
+		return remote.WriteIndex(ref, index, remote.WithContext(ctx))
+	}
+	img, err := from.Image(hash)
+	if err != nil {
+		return err
+	}
+	return remote.Write(ref, img, remote.WithContext(ctx))
 }

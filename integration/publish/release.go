@@ -39,8 +39,9 @@ type Release struct {
 	// Attest are predicates by their types, in JSON, which are attested to the manifests
 	// of all platforms and the index.
 	Attest map[string]string
-	// Order, ArchTags and MoveTags are publish.Request's.
+	// Order, Formats, ArchTags and MoveTags are publish.Request's.
 	Order    publish.Order
+	Formats  referrer.Formats
 	ArchTags bool
 	MoveTags bool
 	// Retry is how persistent to be.
@@ -62,7 +63,7 @@ func (r *Release) Run(ctx context.Context) (result *publish.Result, err error) {
 	}
 	defer func() { err = errors.Join(err, signer.Close()) }()
 	q := publish.Request{
-		ArchTags: r.ArchTags, MoveTags: r.MoveTags, Order: r.Order, Verifier: verifier, Created: created,
+		ArchTags: r.ArchTags, MoveTags: r.MoveTags, Order: r.Order, Formats: r.Formats, Verifier: verifier, Created: created,
 		Sign: func(ctx context.Context, reference string, manifest ocispecs.Descriptor) (referrer.Signed, error) {
 			return referrer.SignImage(ctx, signer, reference, manifest)
 		},
