@@ -141,7 +141,6 @@ func TestRestore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, one := range all {
-				one := one
 				field := &one.Bundle
 				if one.Payload != nil {
 					field = &one.PayloadBundle
@@ -156,9 +155,11 @@ func TestRestore(t *testing.T) {
 					require.ErrorIs(t, err, ErrNoOlderForm)
 					return
 				}
-				data, err := l.bundle()
+				restored, err := l.bundle()
 				require.NoError(t, err)
-				again, err := l.bundle()
+				data, err := marshal(restored)
+				require.NoError(t, err)
+				again, err := marshal(restored)
 				require.NoError(t, err)
 				require.Equal(t, data, again)
 				is, err := parseBundle(data)
@@ -187,6 +188,7 @@ func TestRestore(t *testing.T) {
 					require.Empty(t, material.GetTlogEntries())
 					e, err := l.read()
 					require.NoError(t, err)
+					e.Bundle = data
 					_, err = e.Verify(t.Context(), v, subject.Digest)
 					require.NoError(t, err)
 				}
@@ -278,7 +280,9 @@ func FuzzRestore(f *testing.F) {
 		if err != nil {
 			return
 		}
-		_, err = parseBundle(e.Bundle)
+		data, err = marshal(e.restored)
+		require.NoError(t, err)
+		_, err = parseBundle(data)
 		require.NoError(t, err)
 		require.NotEmpty(t, e.PredicateType)
 	})

@@ -14,6 +14,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 )
 
 // SignPredicate is the predicate type of the statement that is an image's
@@ -134,6 +135,8 @@ type Entry struct {
 
 	// key tells signatures apart.
 	key [sha256.Size]byte
+	// restored is what Bundle is to say, until it is known that nothing else does.
+	restored *protobundle.Bundle
 }
 
 // Found is what stands beside one manifest.

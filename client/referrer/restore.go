@@ -23,7 +23,7 @@ const promisedMediaType = "application/vnd.dev.sigstore.bundle+json;version=0.1"
 
 // bundle says in a bundle what a layer says: its bytes are signed, its annotations
 // say by whom.
-func (l layer) bundle() ([]byte, error) {
+func (l layer) bundle() (*protobundle.Bundle, error) {
 	b := &protobundle.Bundle{MediaType: BundleMediaType, VerificationMaterial: &protobundle.VerificationMaterial{}}
 	e, kind, err := l.entry()
 	if err != nil {
@@ -44,14 +44,16 @@ func (l layer) bundle() ([]byte, error) {
 	} else {
 		err = l.message(b, kind.Spec.Data.Hash.Algorithm)
 	}
-	if err != nil {
-		return nil, err
-	}
+	return b, err
+}
+
+// marshal writes a bundle as JSON, the same bytes each time: the library puts in
+// blanks by chance.
+func marshal(b *protobundle.Bundle) ([]byte, error) {
 	loose, err := protojson.Marshal(b)
 	if err != nil {
 		return nil, err
 	}
-	// The library puts in blanks by chance.
 	var tight bytes.Buffer
 	if err := json.Compact(&tight, loose); err != nil {
 		return nil, err

@@ -144,11 +144,11 @@ func TestReadsCosignKeyless(t *testing.T) {
 		addresses := []string{"--fulcio-url", d.Fulcio, "--rekor-url", l.url, "--tlog-upload=true"}
 		tests := map[string]commands{
 			"cosign 3 bundle": {"cosign3", config, config},
-			"cosign 2 bundle": {"cosign", append(config, "--new-bundle-format"), append(config, "--new-bundle-format")},
+			"cosign 2 bundle": {"cosign", append(slices.Clone(config), "--new-bundle-format"), append(slices.Clone(config), "--new-bundle-format")},
 		}
 		if version == "log 1" {
-			tests["cosign 2 tags"] = commands{"cosign", append(addresses, "--insecure-skip-verify"), append(addresses, "--insecure-skip-verify")}
-			older := append(addresses, "--new-bundle-format=false", "--use-signing-config=false", "--trusted-root", l.trustedRoot)
+			tests["cosign 2 tags"] = commands{"cosign", append(slices.Clone(addresses), "--insecure-skip-verify"), append(slices.Clone(addresses), "--insecure-skip-verify")}
+			older := append(slices.Clone(addresses), "--new-bundle-format=false", "--use-signing-config=false", "--trusted-root", l.trustedRoot)
 			tests["cosign 3 tags"] = commands{"cosign3", older, older}
 		}
 		for name, c := range tests {
