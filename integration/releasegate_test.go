@@ -22,6 +22,7 @@ const (
 	exitUsage       = 2
 	exitRefused     = 5
 	exitWrongSigner = 7
+	exitPolicy      = 8
 )
 
 // TestReleaseGate: a known vulnerability stops a release with words that say what and

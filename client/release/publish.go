@@ -54,7 +54,7 @@ func (o Options) publication(r *build.Request) (*publication, error) {
 	if o.Push == nil || len(r.Tags) == 0 {
 		return nil, nil
 	}
-	p := &publication{dry: o.Push.DryRun}
+	p := &publication{Options: o, dry: o.Push.DryRun}
 	var opts []name.Option
 	if o.Push.Insecure {
 		opts = append(opts, name.Insecure)
@@ -210,10 +210,20 @@ func attest(ctx context.Context, signer *signing.Signer, img *ImageEvidence) ([]
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	for _, s := range img.signatures {
-		if strings.HasSuffix(s.Name, artifact.EnvelopeSuffix) {
-			out = append(out, referrer.Signed{PredicateType: provenance.PredicateType, Bundle: s.Data})
+	for _, d := range img.Documents {
+		if d.MediaType != artifact.TypeInToto {
+			continue
 		}
+		i := slices.IndexFunc(img.signatures, func(s artifact.Artifact) bool { return s.Name == d.Name+artifact.EnvelopeSuffix })
+		if i >= 0 {
+			out = append(out, referrer.Signed{PredicateType: provenance.PredicateType, Bundle: img.signatures[i].Data})
+			continue
+		}
+		signed, err := referrer.Attest(ctx, signer, d.Data)
+		if err != nil {
+			return nil, fmt.Errorf("attest %s: %w", d.Name, err)
+		}
+		out = append(out, signed)
 	}
 	return out, nil
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/temper-images/temper/client/frontend"
 	"github.com/temper-images/temper/client/gate"
 	"github.com/temper-images/temper/client/inspect"
+	"github.com/temper-images/temper/client/publish"
 	"github.com/temper-images/temper/client/redact"
 	"github.com/temper-images/temper/client/registry"
 	"github.com/temper-images/temper/client/scan"
@@ -171,13 +172,16 @@ func exitCode(ctx context.Context, err error) int {
 		noImage     *verify.NotFoundError
 		unverified  *verify.FailedError
 		exchanged   *registry.DigestError
+		badRequest  *publish.RequestError
+		published   *publish.TagExistsError
 	)
 	switch {
 	case errors.Is(context.Cause(ctx), errInterrupted):
 		return exitInterrupted
 	case errors.As(err, &input), errors.As(err, &settings), errors.As(err, &noSubject), errors.As(err, &noSBOM),
 		errors.As(err, &badConfig), errors.As(err, &badPolicy), errors.As(err, &badRules), errors.As(err, &badVEX), errors.As(err, &badStore),
-		errors.As(err, &badFile), errors.As(err, &badTransfer), errors.As(err, &badVerify), errors.As(err, &noImage):
+		errors.As(err, &badFile), errors.As(err, &badTransfer), errors.As(err, &badVerify), errors.As(err, &noImage),
+		errors.As(err, &badRequest), errors.As(err, &published):
 		return exitUsage
 	case errors.As(err, &unreachable), errors.As(err, &notFound):
 		return exitNoBuilder
@@ -224,7 +228,7 @@ func newRoot() *cobra.Command {
 	cmd.AddCommand(newSBOM(&records), newScan(&records), newDB(&records))
 	evidence := newEvidence()
 	evidence.AddCommand(newEvidenceCreate(&records))
-	cmd.AddCommand(newRelease(&flags, &records), newStore(&records), evidence)
+	cmd.AddCommand(newRelease(&flags, &records), newPublish(&records), newStore(&records), evidence)
 	cmd.AddCommand(newAttest(&records), newInspect(&records), newReport(), newVerify(&records))
 	cmd.AddCommand(newCopy(&records), newSave(&records), newLoad(&records))
 	return cmd

@@ -15,7 +15,6 @@ import (
 	"github.com/temper-images/temper/client/build"
 	"github.com/temper-images/temper/client/catalogue"
 	"github.com/temper-images/temper/client/display"
-	"github.com/temper-images/temper/client/publish"
 	"github.com/temper-images/temper/client/release"
 	"github.com/temper-images/temper/client/settings"
 	"github.com/temper-images/temper/client/subject"
@@ -67,14 +66,19 @@ type evidenceFlags struct {
 }
 
 func (f *evidenceFlags) add(flags *pflag.FlagSet) {
+	f.addSigning(flags)
 	f.databaseFlags.add(flags)
+	flags.StringVar(&f.gate, "gate", "", "What becomes of an image with vulnerabilities that count: fail, warn, off (default: scan.gate, else fail)")
+	flags.StringArrayVar(&f.vex, "vex", nil, "VEX document besides those of scan.vex, OpenVEX or CSAF; \"attached\" for what is attached to the image, which nobody vouches for")
+	flags.StringVar(&f.report, "report", "", "Write the report, one HTML page, to this file")
+}
+
+// addSigning defines those that say with what is signed, and where evidence is.
+func (f *evidenceFlags) addSigning(flags *pflag.FlagSet) {
 	f.storeFlags.add(flags)
 	flags.StringVar(&f.config, "config", "", "Settings in the place of the context's temper.yaml")
 	flags.StringVar(&f.key, "key", "", "Key to sign with: a file, env://NAME, k8s://NAMESPACE/SECRET, pkcs11:…, awskms://…, gcpkms://…, azurekms://…, hashivault://…, a secret reference (ref+…), or keyless (default: sign.key, else no signatures)")
 	flags.StringVar(&f.tlog, "tlog", "", "Enter signatures in the transparency log: on, off (default: sign.tlog)")
-	flags.StringVar(&f.gate, "gate", "", "What becomes of an image with vulnerabilities that count: fail, warn, off (default: scan.gate, else fail)")
-	flags.StringArrayVar(&f.vex, "vex", nil, "VEX document besides those of scan.vex, OpenVEX or CSAF; \"attached\" for what is attached to the image, which nobody vouches for")
-	flags.StringVar(&f.report, "report", "", "Write the report, one HTML page, to this file")
 }
 
 // apply puts what the flags say over the settings.
@@ -158,10 +162,7 @@ func newRelease(bf *builderFlags, records *telemetry.Options) *cobra.Command {
 	flags.Lookup("tag").Usage = "Name and tag to publish the image under; may be given several times"
 	flags.Lookup("no-cache").Usage = "Do not use the build cache, nor what an earlier release with the same inputs made"
 	flags.BoolVar(&f.noPush, "no-push", false, "Publish nothing: -t names the image in its layout and in the evidence")
-	flags.BoolVar(&f.push.DryRun, "dry-run", false, "Sign, store and push nothing: build, make and judge the evidence, and print what would be pushed")
-	flags.StringVar(&f.plan, "dry-run-output", "table", "Form of what --dry-run prints: table, json")
-	flags.BoolVar(&f.push.MoveTags, "move-tag", false, "Let a tag move that names another image")
-	flags.BoolVar(&f.push.Insecure, "allow-insecure-registry", false, "Allow registries over HTTP, and HTTPS with certificates that nobody vouches for")
+	f.addPush(flags)
 	cmd.MarkFlagsMutuallyExclusive("no-push", "dry-run")
 	return cmd
 }
@@ -170,9 +171,8 @@ func newRelease(bf *builderFlags, records *telemetry.Options) *cobra.Command {
 type releaseFlags struct {
 	requestFlags
 	evidenceFlags
-	push   release.Push
+	pushFlags
 	noPush bool
-	plan   string
 }
 
 // start reads the settings, which say where records go, and runs the release.
@@ -186,11 +186,8 @@ func (f *releaseFlags) start(cmd *cobra.Command, bf *builderFlags, records telem
 	if err := f.apply(cmd, s); err != nil {
 		return err
 	}
-	if f.plan != planTable && f.plan != planJSON {
-		return &build.InputError{Err: fmt.Errorf("--dry-run-output %s: it is %s or %s", f.plan, planTable, planJSON)}
-	}
-	if f.push.DryRun && len(f.req.Tags) == 0 {
-		return &build.InputError{Err: errors.New("--dry-run: say with -t where the image would be published")}
+	if err := f.checkPush(f.req.Tags); err != nil {
+		return err
 	}
 	if records, err = recordsOf(cmd, records, s); err != nil {
 		return err
@@ -246,19 +243,6 @@ func (f *releaseFlags) run(ctx context.Context, cmd *cobra.Command, bf *builderF
 	return err
 }
 
-// The forms of a plan.
-const (
-	planTable = "table"
-	planJSON  = "json"
-)
-
-func (f *releaseFlags) printPlan(w io.Writer, p *publish.Plan) error {
-	if f.plan == planJSON {
-		return p.JSON(w)
-	}
-	return p.Table(w)
-}
-
 func summariseRelease(w io.Writer, res *release.Result) error {
 	for _, platform := range res.Build.Platforms() {
 		if err := summary.Write(w, platform, res.Build.Reports[platform]); err != nil {
@@ -275,23 +259,6 @@ func summariseRelease(w io.Writer, res *release.Result) error {
 		return err
 	}
 	return summarisePublished(w, res.Published)
-}
-
-func summarisePublished(w io.Writer, p *publish.Result) error {
-	fmt.Fprintln(w)
-	for _, r := range p.Repositories {
-		state := fmt.Sprintf("%d signed, %d signed before", r.Signed, r.Reused)
-		if r.FellBack != "" {
-			state += ", " + string(r.Order) + " since " + r.FellBack
-		}
-		fmt.Fprintf(w, "published in %s (%s)\n", r.Repository, state)
-		for _, t := range r.Tags {
-			if _, err := fmt.Fprintf(w, "  %s %s\n", t.Tag, t.Digest); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 func summariseEvidence(w io.Writer, e *release.Evidence) error {
