@@ -1,8 +1,11 @@
 package publish
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -11,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
@@ -80,13 +84,35 @@ func NewImage(dir, content string, plain bool, arches ...string) (*Image, error)
 	return made, path.AppendIndex(index)
 }
 
+// newManifest makes a manifest with one layer: a file system with one file, or, of
+// another type, the content itself.
 func newManifest(config *v1.ConfigFile, layerType types.MediaType, content string) (v1.Image, error) {
+	config.RootFS.Type = "layers"
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	img, err := mutate.ConfigFile(img, config)
 	if err != nil {
 		return nil, err
 	}
-	return mutate.AppendLayers(img, static.NewLayer([]byte(content), layerType))
+	if layerType != types.OCILayer {
+		return mutate.AppendLayers(img, static.NewLayer([]byte(content), layerType))
+	}
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	if err := w.WriteHeader(&tar.Header{Name: "content", Mode: 0o644, Size: int64(len(content))}); err != nil {
+		return nil, err
+	}
+	if _, err := w.Write([]byte(content)); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(archive.Bytes())), nil },
+		tarball.WithMediaType(types.OCILayer))
+	if err != nil {
+		return nil, err
+	}
+	return mutate.AppendLayers(img, layer)
 }
 
 func (i *Image) add(img v1.Image) (v1.Hash, error) {
