@@ -364,12 +364,16 @@ func TestOtherLayouts(t *testing.T) {
 }
 
 func FuzzOpenArchive(f *testing.F) {
-	p := publish(f, serve(f, withAPI(), "team/app"), "1.0")
-	path := save(f, p, false)
-	_, list := untar(f, path)
 	// Small ones, for the fuzzer to come far with.
-	small := slices.DeleteFunc(slices.Clone(list), func(m member) bool { return len(m.data) > 4000 })
-	for _, path := range []string{path, retar(f, small), retar(f, list[:3])} {
+	o := origin{f, serve(f, withAPI(), "team/app")}
+	top := o.artifact("1.0", "text/plain", "content", nil, nil)
+	o.artifact("", "text/plain", "attached", &top, nil)
+	o.artifact(referrer.SignatureTag(top.Digest), "text/plain", "signature", nil, nil)
+	path := filepath.Join(f.TempDir(), "app.tar")
+	_, err := transfer.Save(f.Context(), transfer.Image{Source: o.repo, Top: top, Name: "app:1.0"}, path, false, transfer.Options{})
+	require.NoError(f, err)
+	_, list := untar(f, path)
+	for _, path := range []string{path, retar(f, list), retar(f, list[:3])} {
 		data, err := os.ReadFile(path)
 		require.NoError(f, err)
 		f.Add(data)

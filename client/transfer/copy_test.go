@@ -318,7 +318,9 @@ func TestHostileManifests(t *testing.T) {
 					_, _ = bytes.NewBufferString(document).WriteTo(w)
 					return
 				}
-				w.WriteHeader(http.StatusNotFound)
+				if r.URL.Path != "/v2/" {
+					w.WriteHeader(http.StatusNotFound)
+				}
 			})
 			_, err := transfer.Collect(t.Context(), serve(t, handler, "app"), ocispecs.Descriptor{Digest: dgst}, "")
 			require.ErrorContains(t, err, dgst.String())
