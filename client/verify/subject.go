@@ -82,7 +82,7 @@ func (o *Options) subject(ctx context.Context, src referrer.Source, t target) (S
 		Options: o, target: t, said: map[Kind][]said{}, others: map[Kind][]error{},
 		out: Subject{Digest: t.desc.Digest, MediaType: t.desc.MediaType, Platform: t.platform},
 	}
-	if t.absent != nil {
+	if t.absent {
 		x.out.Checks = []Check{{Kind: Signature, Verdict: Fail, Reason: NotMet, Detail: "the index lists the image, and the registry does not have it"}}
 		return x.out, nil, nil
 	}

@@ -135,7 +135,7 @@ type target struct {
 	// top is the digest of what was asked for.
 	top digest.Digest
 	// absent says that the index lists it and the source does not have it.
-	absent error
+	absent bool
 }
 
 // manifest is what is read of a manifest or an index.
@@ -218,7 +218,7 @@ func (t *target) look(ctx context.Context, src referrer.Source) error {
 	desc, m, err := read(ctx, src, t.desc.Digest)
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
-		t.absent = err
+		t.absent = true
 		return nil
 	case err != nil:
 		return err

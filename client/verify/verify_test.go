@@ -3,6 +3,7 @@ package verify_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -412,20 +413,8 @@ func TestRegistryErrors(t *testing.T) {
 }
 
 func as[E error](err error) bool {
-	for ; err != nil; err = unwrap(err) {
-		if _, ok := err.(E); ok { //nolint:errorlint // this is errors.As for a type parameter
-			return true
-		}
-	}
-	return false
-}
-
-func unwrap(err error) error {
-	u, ok := err.(interface{ Unwrap() error }) //nolint:errorlint // as above
-	if !ok {
-		return nil
-	}
-	return u.Unwrap()
+	var e E
+	return errors.As(err, &e)
 }
 
 // What reads as an index and as an image is neither.

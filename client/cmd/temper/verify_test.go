@@ -22,7 +22,7 @@ func TestPolicyFlags(t *testing.T) {
 signers: [{key: /other.pub}, {identity: a, issuer: b}]
 require: [vex]
 platforms: [linux/s390x]
-provenance: {builders: [{id: "https://b", level: 3}], source: "https://example.com/other", commit: `+strings.Repeat("0", 40)+`}
+provenance: {builders: [{id: "https://b", level: 3}], source: "https://example.com/other", commit: "`+strings.Repeat("0", 40)+`"}
 scan: {maxAge: 1d}
 `), 0o600))
 	parse := func(args ...string) (verify.Policy, error) {
