@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/temper-images/temper/client/artifact"
 	"github.com/temper-images/temper/client/publish"
 	"github.com/temper-images/temper/integration/tools"
 )
@@ -72,9 +73,10 @@ func TestReleaseAgain(t *testing.T) {
 	require.NoError(t, os.RemoveAll(filepath.Join(r.dir, "state")))
 	code, out = r.release(t, app, "-t", ref)
 	require.Zero(t, code, out)
-	code, out = r.command(t, nil, tools.Path("cosign"), "verify", ref, "--key", "cosign.pub", "--insecure-ignore-tlog", "--allow-http-registry", "-o", "json")
-	require.Zero(t, code, out)
-	require.Equal(t, 1, strings.Count(out, `"docker-manifest-digest"`), out)
+	out = r.must(t, nil, "oras", "discover", "--plain-http", "--format", "json", "--artifact-type", artifact.TypeBundle, ref)
+	require.Equal(t, 1, strings.Count(out, `"dev.sigstore.bundle.predicateType": "https://sigstore.dev/cosign/sign/v1"`), out)
+	out = r.must(t, nil, "crane", "manifest", r.host(t)+"/again:"+strings.Replace(r.must(t, nil, "crane", "digest", ref), ":", "-", 1)[:71]+".sig")
+	require.Equal(t, 1, strings.Count(out, "dev.cosignproject.cosign/signature"), out)
 
 	other := contextDir(t, map[string]string{"Dockerfile": "FROM debian:bookworm-slim\nCMD [\"false\"]\n"})
 	code, out = r.release(t, other, "-t", ref)

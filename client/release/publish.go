@@ -195,7 +195,7 @@ func attested(img *ImageEvidence) []artifact.Artifact {
 func attest(ctx context.Context, signer *signing.Signer, img *ImageEvidence) ([]referrer.Signed, error) {
 	documents := attested(img)
 	out := make([]referrer.Signed, len(documents), len(documents)+1)
-	group, ctx := errgroup.WithContext(ctx)
+	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
 	for i, d := range documents {
 		group.Go(func() error {
@@ -203,7 +203,7 @@ func attest(ctx context.Context, signer *signing.Signer, img *ImageEvidence) ([]
 			if err != nil {
 				return fmt.Errorf("attest %s: %w", d.Name, err)
 			}
-			out[i], err = referrer.Attest(ctx, signer, statement)
+			out[i], err = referrer.Attest(gctx, signer, statement)
 			return err
 		})
 	}
