@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -112,6 +113,7 @@ func TestEndedAnywhere(t *testing.T) {
 						require.NoError(t, err)
 					}
 					cancel()
+					all := f.exchanges()
 					f.set(refuse, nil)
 					if !kind.refuse {
 						signedOrAbsent(t, r, r.Tags[0])
@@ -119,6 +121,15 @@ func TestEndedAnywhere(t *testing.T) {
 					r, err = attempt(t.Context())
 					require.NoError(t, err)
 					whole(t, r, 0)
+					// What the first run signed is what the second one pushed.
+					pushed := map[string]bool{}
+					for _, e := range append(all, f.exchanges()...) {
+						ref := filepath.Base(e.path)
+						if e.method == http.MethodPut && strings.HasPrefix(ref, "sha256:") && img.Manifest(digest.Digest(ref)) == nil {
+							pushed[ref] = true
+						}
+					}
+					require.Len(t, pushed, len(img.Manifests)+len(r.Attachments[amd.Digest]), "referrers, whole and half pushed")
 					f.Close()
 				}
 			})
