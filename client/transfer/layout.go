@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -246,7 +245,7 @@ func (d *layoutDirectory) there(e entry) bool {
 		return false
 	}
 	defer f.Close()
-	sum, err := digest.Algorithm(e.desc.Digest.Algorithm()).FromReader(f)
+	sum, err := e.desc.Digest.Algorithm().FromReader(f)
 	return err == nil && sum == e.desc.Digest
 }
 
