@@ -162,3 +162,26 @@ func TestSignImage(t *testing.T) {
 	_, err = Attest(t.Context(), s, []byte(`{"_type":"https://in-toto.io/Statement/v1"}`))
 	require.ErrorContains(t, err, "no predicate type")
 }
+
+// A copy brings signatures to a tag that may have others, and the same.
+func TestTagImageMerge(t *testing.T) {
+	s, _ := keyPair(t)
+	image := func(all []Signed) TagImage {
+		made, err := Manifests(subject, all, Existing{}, created, Formats{Cosign: true})
+		require.NoError(t, err)
+		return TagImage{made[0].Descriptor.Digest, made[0].Data, made[0].Blobs[0].Data}
+	}
+	first, second := signed(t, s), signed(t, s)
+	there, both := image(first), image(append(first[:1:1], second[0]))
+	merged, err := there.Merge(both)
+	require.NoError(t, err)
+	require.Equal(t, string(both.Manifest), string(merged.Data))
+	require.Len(t, merged.Blobs, 1, "the configuration")
+	for _, other := range []TagImage{there, {}} {
+		merged, err = there.Merge(other)
+		require.NoError(t, err)
+		require.Nil(t, merged)
+	}
+	_, err = there.Merge(TagImage{Manifest: []byte("x")})
+	require.ErrorContains(t, err, "what is to be added")
+}
