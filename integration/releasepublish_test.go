@@ -117,8 +117,11 @@ func TestPublishExisting(t *testing.T) {
 	require.Zero(t, code, out)
 	code, out = r.temper(t, "publish", "app.oci", "-t", attested, "--key", "cosign.key")
 	require.Zero(t, code, out)
-	code, out = r.temper(t, "verify", attested, "--key", "cosign.pub", "--require", "signature,provenance,sbom,scan,gate,hardening,inspection")
+	code, out = r.temper(t, "verify", attested, "--key", "cosign.pub", "--require", "signature,sbom,scan,gate,hardening,inspection")
 	require.Zero(t, code, out)
+	code, out = r.temper(t, "verify", attested, "--key", "cosign.pub")
+	require.Equal(t, exitPolicy, code, out)
+	require.Contains(t, out, "somebody looked at the finished image")
 	code, out = r.temper(t, "publish", "app.oci", "--key", "cosign.key")
 	require.Equal(t, exitUsage, code, out)
 }

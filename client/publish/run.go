@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	digest "github.com/opencontainers/go-digest"
@@ -93,6 +94,8 @@ type publication struct {
 	// from are repositories that blobs are mounted from.
 	from     []name.Repository
 	subjects []*subject
+	// verified are the results of what was verified, by subject and digest.
+	verified sync.Map
 }
 
 // subject is a manifest of the image, and what is to stand beside it.

@@ -9,8 +9,10 @@ import (
 	"slices"
 
 	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/temper-images/temper/client/referrer"
+	"github.com/temper-images/temper/client/signing"
 )
 
 // item is one thing that is to stand beside a manifest: its signature, or an
@@ -43,17 +45,51 @@ func (i *item) needs(f referrer.Formats) referrer.Formats {
 func (p *publication) expect(ctx context.Context, s *subject) error {
 	d := s.Descriptor.Digest
 	s.items = []*item{{}}
-	for _, given := range p.r.Attachments[d] {
-		result, err := p.r.Verifier.VerifyStatement(ctx, given.Bundle, d)
-		if err != nil {
-			return &RequestError{fmt.Errorf("attestation %s about %s: %w", given.PredicateType, d, err)}
-		}
-		same := func(i *item) bool { return i.statement != nil && bytes.Equal(i.statement, result.Statement) }
+	list := p.r.Attachments[d]
+	results := make([]*signing.Result, len(list))
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for n, given := range list {
+		group.Go(func() (err error) {
+			if results[n], err = p.verify(gctx, given.Bundle, d); err != nil {
+				return &RequestError{fmt.Errorf("attestation %s about %s: %w", given.PredicateType, d, err)}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for n, given := range list {
+		statement := results[n].Statement
+		same := func(i *item) bool { return i.statement != nil && bytes.Equal(i.statement, statement) }
 		if !slices.ContainsFunc(s.items, same) {
-			s.items = append(s.items, &item{statement: result.Statement, signed: given})
+			s.items = append(s.items, &item{statement: statement, signed: given})
 		}
 	}
 	return nil
+}
+
+// verify verifies a bundle around a statement. What it was told of the same bytes
+// before holds: to look into megabytes of JSON takes longer than to read them back.
+func (p *publication) verify(ctx context.Context, bundle []byte, subject digest.Digest) (*signing.Result, error) {
+	key := subject.String() + " " + digest.FromBytes(bundle).String()
+	if result, ok := p.verified.Load(key); ok {
+		return result.(*signing.Result), nil
+	}
+	result, err := p.r.Verifier.VerifyStatement(ctx, bundle, subject)
+	if err == nil {
+		p.verified.Store(key, result)
+	}
+	return result, err
+}
+
+// verifyEntry verifies what stands beside a manifest.
+func (p *publication) verifyEntry(ctx context.Context, e *referrer.Entry, subject digest.Digest) (*signing.Result, error) {
+	if e.Payload != nil {
+		return e.Verify(ctx, p.r.Verifier, subject)
+	}
+	return p.verify(ctx, e.Bundle, subject)
 }
 
 // read reads what stands beside a manifest, as anybody would, and finds in it what
@@ -72,14 +108,24 @@ func (p *publication) read(ctx context.Context, s *subject) error {
 	if err != nil {
 		return err
 	}
-	seen := make([]item, len(s.items))
+	results := make([]*signing.Result, len(found.Entries))
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
 	for n := range found.Entries {
-		e := &found.Entries[n]
-		result, err := e.Verify(ctx, p.r.Verifier, d)
-		if err != nil {
-			if ctx.Err() != nil {
+		group.Go(func() (err error) {
+			if results[n], err = p.verifyEntry(gctx, &found.Entries[n], d); err != nil && ctx.Err() != nil {
 				return err
 			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	seen := make([]item, len(s.items))
+	for n, result := range results {
+		e := &found.Entries[n]
+		if result == nil {
 			continue // signed by somebody else, or not at all
 		}
 		for k, i := range s.items {
@@ -194,7 +240,7 @@ func (p *publication) good(ctx context.Context, s *subject, i *item, signed refe
 	if signed.PredicateType != i.predicate() {
 		return fmt.Errorf("it is %q, and not %q", signed.PredicateType, i.predicate())
 	}
-	result, err := p.r.Verifier.VerifyStatement(ctx, signed.Bundle, s.Descriptor.Digest)
+	result, err := p.verify(ctx, signed.Bundle, s.Descriptor.Digest)
 	if err != nil {
 		return err
 	}
