@@ -12,7 +12,7 @@ import (
 // Several releases of one image at the same time, by signers who know nothing of
 // each other: what each of them wrote is there in the end.
 func TestReleasesAtOnce(t *testing.T) {
-	const rounds, signers = 3, 2
+	const rounds, signers = 2, 2
 	for _, start := range []func(*testing.T) server{dockerRegistry, listing} {
 		s := start(t)
 		t.Run(s.name, func(t *testing.T) {

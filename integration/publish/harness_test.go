@@ -28,7 +28,7 @@ var predicates = map[string]string{
 }
 
 // impatient makes a failing test fail soon.
-var impatient = registry.Retry{Attempts: 5, Base: 10 * time.Millisecond, Cap: 100 * time.Millisecond}
+var impatient = registry.Retry{Attempts: 5, Base: 10 * time.Millisecond, Cap: 20 * time.Millisecond}
 
 // childVariable has the release that a process of this program is to carry out.
 const childVariable = "TEMPER_TEST_RELEASE"

@@ -53,8 +53,8 @@ func TestKilledAtEveryRequest(t *testing.T) {
 			var moments []moment
 			for n := 1; n <= requests; n++ {
 				moments = append(moments, moment{n, true})
-				if !s.lists {
-					// To the registry this is as after the one before; the client knows less.
+				if n%4 == 1 {
+					// To the registry this is as after the one before; the client knows more.
 					moments = append(moments, moment{n, false})
 				}
 			}

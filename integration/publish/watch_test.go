@@ -22,7 +22,7 @@ func TestNothingUnsignedIsEverVisible(t *testing.T) {
 		{dockerRegistry, publish.OrderSignatureFirst, 50},
 		{dockerRegistry, publish.OrderDigestFirst, 5},
 		{distribution, publish.OrderSignatureFirst, 10},
-		{listing, publish.OrderSignatureFirst, 50},
+		{listing, publish.OrderSignatureFirst, 20},
 		{listing, publish.OrderDigestFirst, 5},
 	} {
 		s := tt.start(t)

@@ -26,8 +26,8 @@ type Watcher struct {
 	failed error
 }
 
-// pause is the shortest between two rounds. It grows with them, so that a watcher
-// does not take what the watched needs.
+// pause is the shortest between two rounds. It grows with them to five times that, so
+// that a watcher does not take what the watched needs.
 const pause = 10 * time.Millisecond
 
 // Watch begins to look at the repository name at host.
@@ -41,7 +41,7 @@ func Watch(ctx context.Context, host, name string, key Key, digestFirst bool) *W
 			w.round(Read(ctx, host, name))
 			select {
 			case <-ctx.Done():
-			case <-time.After(max(pause, 4*time.Since(began))):
+			case <-time.After(min(max(pause, 4*time.Since(began)), 5*pause)):
 			}
 		}
 	}()
