@@ -288,8 +288,11 @@ func judgePublished(t *testing.T, r *releases, ref string) {
 		}
 	}
 	for _, predicate := range []string{"slsaprovenance1", "cyclonedx", "spdxjson", "vuln"} {
-		for _, judge := range []string{"cosign", "cosign3"} {
-			r.must(t, nil, judge, append([]string{"verify-attestation", "--type", predicate, ref + "-amd64"}, offline...)...)
+		// The tag names an index, and the other one the image in it.
+		for _, tag := range []string{ref, ref + "-amd64"} {
+			for _, judge := range []string{"cosign", "cosign3"} {
+				r.must(t, nil, judge, append([]string{"verify-attestation", "--type", predicate, tag}, offline...)...)
+			}
 		}
 	}
 	code, out = r.command(t, nil, tools.Path("cosign"), "generate-key-pair", "--output-key-prefix", "other")

@@ -18,6 +18,7 @@ import (
 	"github.com/temper-images/temper/client/gate"
 	"github.com/temper-images/temper/client/inspect"
 	"github.com/temper-images/temper/client/journal"
+	"github.com/temper-images/temper/client/provenance"
 	"github.com/temper-images/temper/client/referrer"
 	"github.com/temper-images/temper/client/scan"
 	"github.com/temper-images/temper/client/signing"
@@ -224,7 +225,8 @@ func (x *examination) recall(ctx context.Context, p *past) (bool, error) {
 	}
 	for i := range documents {
 		d := &documents[i]
-		if d.Data = p.get(single(x.img, d.Name)); d.Data == nil || d.Validate() != nil {
+		d.Data = p.get(single(x.img, d.Name))
+		if good := d.Data != nil && d.Validate() == nil; !good {
 			return false, nil
 		}
 		switch d.PredicateType {
@@ -290,41 +292,41 @@ func (p *past) signatures(ctx context.Context, signer *signing.Signer, documents
 	return out, p.put(name, dt)
 }
 
-// attestations signs the documents about an image as attestations, or takes those
-// that the same signer made.
-func (p *past) attestations(ctx context.Context, signer *signing.Signer, img *ImageEvidence) ([]referrer.Signed, error) {
+// attestations signs documents as attestations about images, or takes those that the
+// same signer made.
+func (p *past) attestations(ctx context.Context, signer *signing.Signer, documents []artifact.Artifact, images []provenance.Image) ([]referrer.Signed, error) {
 	signed, err := who(signer)
 	if err != nil {
 		return nil, err
 	}
-	name := "attestations " + signed + " " + image(img).Name + " " + string(img.Image.Digest)
-	for _, d := range img.Documents {
+	name := "attestations " + signed
+	for _, i := range images {
+		name += " " + i.Name + " " + i.Digest.String()
+	}
+	for _, d := range documents {
 		name += " " + d.PredicateType + " " + d.Digest().String()
 	}
-	name = digest.FromString(name).String()
-	var out []referrer.Signed
-	for i := 0; ; i++ {
-		dt := p.get(name + " " + strconv.Itoa(i))
-		var s referrer.Signed
-		if dt == nil || json.Unmarshal(dt, &s) != nil {
-			out = nil
+	name = digest.FromString(name).String() + " "
+	out := make([]referrer.Signed, len(documents))
+	all := true
+	for i := range out {
+		dt := p.get(name + strconv.Itoa(i))
+		if all = dt != nil && json.Unmarshal(dt, &out[i]) == nil; !all {
 			break
 		}
-		if s.PredicateType == "" {
-			return out, nil
-		}
-		out = append(out, s)
 	}
-	if out, err = attest(ctx, signer, img); err != nil {
+	if all {
+		return out, nil
+	}
+	if out, err = attest(ctx, signer, documents, images); err != nil {
 		return nil, err
 	}
-	// An empty one says that these are all.
-	for i, s := range append(out[:len(out):len(out)], referrer.Signed{}) {
+	for i, s := range out {
 		dt, err := json.Marshal(s)
 		if err != nil {
 			return nil, err
 		}
-		if err := p.put(name+" "+strconv.Itoa(i), dt); err != nil {
+		if err := p.put(name+strconv.Itoa(i), dt); err != nil {
 			return nil, err
 		}
 	}

@@ -3,6 +3,7 @@ package release
 import (
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -109,8 +110,18 @@ func (p *publication) request() *publish.Request {
 func (p *publication) plan(e *Evidence) (err error) {
 	r := p.request()
 	for _, img := range e.Images {
-		for _, d := range attested(img) {
-			r.Attachments[img.Image.Digest] = append(r.Attachments[img.Image.Digest], referrer.Signed{PredicateType: d.PredicateType})
+		index := img.Image.Index
+		on := []digest.Digest{img.Image.Digest}
+		if index != "" && p.image.Manifest(index) != nil {
+			r.Attachments[index] = append(r.Attachments[index], referrer.Signed{PredicateType: provenance.PredicateType})
+			if len(e.Images) == 1 {
+				on = append(on, index)
+			}
+		}
+		for _, d := range on {
+			for _, a := range attested(img) {
+				r.Attachments[d] = append(r.Attachments[d], referrer.Signed{PredicateType: a.PredicateType})
+			}
 		}
 		r.Attachments[img.Image.Digest] = append(r.Attachments[img.Image.Digest], referrer.Signed{PredicateType: provenance.PredicateType})
 	}
@@ -135,7 +146,7 @@ func (p *publication) run(ctx context.Context, e *Evidence, signer *signing.Sign
 		if img.Image.Created.After(created) {
 			created = img.Image.Created
 		}
-		if r.Attachments[img.Image.Digest], err = past.attestations(ctx, signer, img); err != nil {
+		if err := p.attest(ctx, r, signer, img, past, len(e.Images) == 1); err != nil {
 			return err
 		}
 		r.From = append(r.From, bases(img)...)
@@ -190,42 +201,92 @@ func attested(img *ImageEvidence) []artifact.Artifact {
 	return out
 }
 
-// attest signs the documents about an image as attestations, and the provenance,
-// which is one already.
-func attest(ctx context.Context, signer *signing.Signer, img *ImageEvidence) ([]referrer.Signed, error) {
-	documents := attested(img)
-	out := make([]referrer.Signed, len(documents), len(documents)+1)
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(8)
-	for i, d := range documents {
-		group.Go(func() error {
-			statement, err := provenance.Wrap(d.PredicateType, d.Data, image(img))
-			if err != nil {
-				return fmt.Errorf("attest %s: %w", d.Name, err)
-			}
-			out[i], err = referrer.Attest(gctx, signer, statement)
-			return err
-		})
+// attest signs the documents about an image as attestations, and the provenance, which
+// is one already. Verifiers that are given a tag look at the index that it names, so the
+// index has the provenance of each image; and everything, where it lists a single one.
+func (p *publication) attest(ctx context.Context, r *publish.Request, signer *signing.Signer, img *ImageEvidence, past *past, single bool) error {
+	index := img.Image.Index
+	if index == "" || p.image.Manifest(index) == nil {
+		index, single = "", false
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err
+	subjects := []provenance.Image{image(img)}
+	if single {
+		subjects = append(subjects, provenance.Image{Name: image(img).Name, Digest: index})
 	}
+	documents, err := past.attestations(ctx, signer, attested(img), subjects)
+	if err != nil {
+		return err
+	}
+	list := r.Attachments[img.Image.Digest]
+	list = append(list, documents...)
 	for _, d := range img.Documents {
 		if d.MediaType != artifact.TypeInToto {
 			continue
 		}
-		i := slices.IndexFunc(img.signatures, func(s artifact.Artifact) bool { return s.Name == d.Name+artifact.EnvelopeSuffix })
-		if i >= 0 {
-			out = append(out, referrer.Signed{PredicateType: provenance.PredicateType, Bundle: img.signatures[i].Data})
+		signed, err := statement(ctx, signer, img, d)
+		if err != nil {
+			return fmt.Errorf("attest %s: %w", d.Name, err)
+		}
+		list = append(list, signed)
+		if index == "" {
 			continue
 		}
-		signed, err := referrer.Attest(ctx, signer, d.Data)
+		predicate, err := predicateOf(d)
 		if err != nil {
-			return nil, fmt.Errorf("attest %s: %w", d.Name, err)
+			return fmt.Errorf("attest %s: %w", d.Name, err)
 		}
-		out = append(out, signed)
+		more, err := past.attestations(ctx, signer, []artifact.Artifact{predicate}, []provenance.Image{{Name: image(img).Name, Digest: index}})
+		if err != nil {
+			return err
+		}
+		r.Attachments[index] = append(r.Attachments[index], more...)
 	}
-	return out, nil
+	r.Attachments[img.Image.Digest] = list
+	if single {
+		r.Attachments[index] = append(r.Attachments[index], documents...)
+	}
+	return nil
+}
+
+// statement is a document that is a statement, signed; as it was signed for the
+// evidence store, where it was.
+func statement(ctx context.Context, signer *signing.Signer, img *ImageEvidence, d artifact.Artifact) (referrer.Signed, error) {
+	i := slices.IndexFunc(img.signatures, func(s artifact.Artifact) bool { return s.Name == d.Name+artifact.EnvelopeSuffix })
+	if i >= 0 {
+		return referrer.Signed{PredicateType: provenance.PredicateType, Bundle: img.signatures[i].Data}, nil
+	}
+	return referrer.Attest(ctx, signer, d.Data)
+}
+
+// predicateOf is the predicate of a statement, to be said about another image.
+func predicateOf(d artifact.Artifact) (artifact.Artifact, error) {
+	var s struct {
+		PredicateType string          `json:"predicateType"`
+		Predicate     json.RawMessage `json:"predicate"`
+	}
+	if err := json.Unmarshal(d.Data, &s); err != nil {
+		return d, err
+	}
+	d.PredicateType, d.Data = s.PredicateType, s.Predicate
+	return d, nil
+}
+
+// attest signs documents as attestations about images.
+func attest(ctx context.Context, signer *signing.Signer, documents []artifact.Artifact, images []provenance.Image) ([]referrer.Signed, error) {
+	out := make([]referrer.Signed, len(documents))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for i, d := range documents {
+		group.Go(func() error {
+			statement, err := provenance.Wrap(d.PredicateType, d.Data, images...)
+			if err != nil {
+				return fmt.Errorf("attest %s: %w", d.Name, err)
+			}
+			out[i], err = referrer.Attest(ctx, signer, statement)
+			return err
+		})
+	}
+	return out, group.Wait()
 }
 
 // bases are the repositories of the images that the build began with, whose layers
