@@ -2,6 +2,8 @@ package publish
 
 import (
 	"encoding/json"
+	"net/http"
+	"slices"
 	"strings"
 
 	digest "github.com/opencontainers/go-digest"
@@ -58,7 +60,7 @@ func (h *history) accept(e *Exchange) {
 		return
 	}
 	if _, ref, ok := e.manifest(); ok {
-		if e.Method == "PUT" {
+		if e.Method == http.MethodPut {
 			d := digest.FromBytes(e.Body)
 			h.manifests[d] = e.Body
 			if !isDigest(ref) {
@@ -73,18 +75,18 @@ func (h *history) accept(e *Exchange) {
 	}
 	d := digest.Digest(e.Query.Get("digest"))
 	switch {
-	case e.Method == "POST" && d != "":
+	case e.Method == http.MethodPost && d != "":
 		h.finish(d, e.Body)
-	case e.Method == "POST" && e.Query.Get("mount") != "" && e.Status == 201:
+	case e.Method == http.MethodPost && e.Query.Get("mount") != "" && e.Status == http.StatusCreated:
 		// Blobs of signatures are never mounted, and the content of others does not matter.
 		h.blobs[digest.Digest(e.Query.Get("mount"))] = nil
-	case e.Method == "POST":
+	case e.Method == http.MethodPost:
 		h.uploads[location(e)] = nil
-	case e.Method == "PATCH":
-		sent := append(h.uploads[e.Path], e.Body...)
+	case e.Method == http.MethodPatch:
+		sent := slices.Concat(h.uploads[e.Path], e.Body)
 		h.uploads[e.Path], h.uploads[location(e)] = sent, sent
-	case e.Method == "PUT" && upload != "" && d != "":
-		h.finish(d, append(h.uploads[e.Path], e.Body...))
+	case e.Method == http.MethodPut && upload != "" && d != "":
+		h.finish(d, slices.Concat(h.uploads[e.Path], e.Body))
 	}
 }
 

@@ -25,15 +25,16 @@ import (
 )
 
 // Release is the step of a release that publishes an image, with what stands for
-// its evidence. It marshals to JSON, so that another process can carry it out.
+// its evidence. With a key it marshals to JSON, so that another process can carry it
+// out.
 type Release struct {
 	Image *Image
 	Tags  []string
 	// Key is the file of a private key. Without it, Signing says how to sign keyless,
 	// and Verify who is to have signed.
 	Key     string
-	Signing *signing.Options
-	Verify  *signing.VerifyOptions
+	Signing *signing.Options       `json:"-"`
+	Verify  *signing.VerifyOptions `json:"-"`
 	// Journal is the directory of journals. Without it there is none.
 	Journal string
 	// Attest are predicates by their types, in JSON, which are attested to the manifests

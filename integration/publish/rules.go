@@ -3,6 +3,7 @@ package publish
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -72,11 +73,11 @@ func (r Rules) Check(exchanges []*Exchange) []Break {
 			broken = append(broken, Break{e.Exchange, fmt.Sprintf(format, args...)})
 		}
 		switch {
-		case e.Method == "DELETE" && !e.answer && !strings.Contains(e.Path, "/blobs/uploads/"):
+		case e.Method == http.MethodDelete && !e.answer && !strings.Contains(e.Path, "/blobs/uploads/"):
 			say("something is deleted")
-		case e.Method == "PUT" && ref != "" && !e.answer:
+		case e.Method == http.MethodPut && ref != "" && !e.answer:
 			r.sent(h, ref, e.Exchange, say)
-		case e.answer && ref != "" && e.ok() && (e.Method == "GET" || e.Method == "HEAD"):
+		case e.answer && ref != "" && e.ok() && (e.Method == http.MethodGet || e.Method == http.MethodHead):
 			r.shown(h, ref, e.Exchange, say)
 		}
 		if e.answer {
@@ -104,7 +105,7 @@ func (r Rules) sent(h *history, ref string, e *Exchange, say func(string, ...any
 func (r Rules) shown(h *history, ref string, e *Exchange, say func(string, ...any)) {
 	d := digest.Digest(e.Header.Get("Docker-Content-Digest"))
 	data := e.Answer
-	if e.Method == "HEAD" {
+	if e.Method == http.MethodHead {
 		// The content came by this way, too.
 		data = h.manifests[d]
 	}

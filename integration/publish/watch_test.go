@@ -2,6 +2,7 @@ package publish
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -63,7 +64,7 @@ func TestNothingUnsignedIsEverVisible(t *testing.T) {
 func insist(t *testing.T, s server, key Key, digestFirst bool) func(*Exchange) {
 	return func(e *Exchange) {
 		repository, ref, ok := e.manifest()
-		if !ok || e.Method != "PUT" || beside.MatchString(ref) || strings.Contains(string(e.Body), bundleType) || isDigest(ref) && digestFirst {
+		if !ok || e.Method != http.MethodPut || beside.MatchString(ref) || strings.Contains(string(e.Body), bundleType) || isDigest(ref) && digestFirst {
 			return
 		}
 		r, d := Read(t.Context(), s.host, repository), digest.FromBytes(e.Body)
