@@ -13,8 +13,10 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"github.com/stretchr/testify/require"
 
+	"github.com/temper-images/temper/client/provenance"
 	"github.com/temper-images/temper/integration/fault"
 	"github.com/temper-images/temper/integration/image"
+	"github.com/temper-images/temper/integration/kyverno"
 	"github.com/temper-images/temper/integration/publish"
 	"github.com/temper-images/temper/integration/tools"
 )
@@ -48,6 +50,7 @@ func TestReleaseKilled(t *testing.T) {
 	layout := filepath.Join(r.dir, "first.oci")
 	out, err := release("never", "-o", layout).CombinedOutput()
 	require.NoError(t, err, "%s", out)
+	require.NotContains(t, string(out), "by digest first", "this registry takes signatures first")
 	// All are of the same image, so that the watcher knows what will come.
 	img, err := image.OpenOne(layout)
 	require.NoError(t, err)
@@ -63,9 +66,28 @@ func TestReleaseKilled(t *testing.T) {
 	want := publish.Read(t.Context(), r.host(t), "never").Signatures(key, platform)
 	require.Equal(t, [2]int{1, 1}, [2]int{want.Bundles, want.Payloads})
 	require.Len(t, want.Attached, len(want.Attestations))
+	t.Run("Kyverno", func(t *testing.T) {
+		policies, err := kyverno.Policies(t.TempDir(), filepath.Join(r.dir, "cosign.pub"), provenance.BuilderLocal)
+		require.NoError(t, err)
+		r.must(t, nil, "cosign", "generate-key-pair", "--output-key-prefix", "other")
+		others, err := kyverno.Policies(t.TempDir(), filepath.Join(r.dir, "other.pub"), provenance.BuilderLocal)
+		require.NoError(t, err)
+		index := r.host(t) + "/never:1@" + publish.Read(t.Context(), r.host(t), "never").Digest("1").String()
+		for _, ref := range []string{index, r.host(t) + "/never:1-amd64@" + platform.String()} {
+			for name := range policies {
+				accepted, said, err := kyverno.Apply(t.Context(), policies[name], ref)
+				require.NoError(t, err)
+				require.True(t, accepted, "%s: %s", name, said)
+				accepted, said, err = kyverno.Apply(t.Context(), others[name], ref)
+				require.NoError(t, err)
+				require.False(t, accepted, "%s: %s", name, said)
+			}
+		}
+	})
 
 	for k := range kills {
-		n := 1 + k*(requests-1)/(kills-1)
+		// How many there are differs a little from run to run.
+		n := 1 + k*(requests*9/10)/(kills-1)
 		repository := fmt.Sprint("killed-", n)
 		t.Run(repository, func(t *testing.T) {
 			w := publish.Watch(t.Context(), rec.Addr, repository, key, false)

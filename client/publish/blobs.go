@@ -103,6 +103,24 @@ func (p *publication) pushBlob(ctx context.Context, b ocispecs.Descriptor, from 
 
 // pushReferrer pushes a manifest that something is signed with: its blobs first.
 func (p *publication) pushReferrer(ctx context.Context, m *referrer.Manifest) error {
+	for round := 1; ; round++ {
+		err := p.pushReferrerOnce(ctx, m)
+		if round == refusals || !registry.IsAbsentSubject(err) {
+			return err
+		}
+		// The same is said of a blob of the manifest's own, which a registry may not
+		// know quite yet: all referrers share one, and docker-registry writes in place.
+		if err := pause(ctx, round); err != nil {
+			return err
+		}
+	}
+}
+
+// refusals is how often a registry refuses a manifest for something absent until it
+// is believed.
+const refusals = 3
+
+func (p *publication) pushReferrerOnce(ctx context.Context, m *referrer.Manifest) error {
 	for _, b := range m.Blobs {
 		err := p.pushBlob(ctx, b.Descriptor, nil, func(offset int64) (io.ReadCloser, error) {
 			return io.NopCloser(bytes.NewReader(b.Data[offset:])), nil

@@ -81,8 +81,8 @@ func TestTagsStay(t *testing.T) {
 	require.ErrorContains(t, release(other, "1", false), "names another image")
 	require.ErrorContains(t, release(other, "latest", false), "latest")
 	r := Read(t.Context(), s.host, "stay")
-	require.Equal(t, img.Top.Digest, r.has("1"))
-	require.Empty(t, r.has(other.Top.Digest.String()), "nothing of the refused one is there")
+	require.Equal(t, img.Top.Digest, r.Digest("1"))
+	require.Empty(t, r.Digest(other.Top.Digest.String()), "nothing of the refused one is there")
 	require.False(t, slices.Contains(r.Tags(), "latest"))
 	require.NoError(t, r.Err)
 }

@@ -131,13 +131,13 @@ func newImage(t *testing.T, content string) *Image {
 // once.
 func requireOnce(t *testing.T, r *Repository, key Key, img *Image, tag string, attestations int) {
 	t.Helper()
-	require.Equal(t, img.Top.Digest, r.has(tag))
+	require.Equal(t, img.Top.Digest, r.Digest(tag))
 	attested := append([]string{}, img.Top.Digest.String())
 	for _, d := range img.Platforms {
 		attested = append(attested, d.String())
 	}
 	for _, d := range img.All {
-		require.Equal(t, d, r.has(d.String()))
+		require.Equal(t, d, r.Digest(d.String()))
 		found := r.Signatures(key, d)
 		require.NoError(t, r.Err)
 		require.Equal(t, [2]int{1, 1}, [2]int{found.Bundles, found.Payloads}, "%s", d)

@@ -17,6 +17,9 @@ type history struct {
 	// tags point to manifests.
 	tags  map[string]digest.Digest
 	blobs map[digest.Digest][]byte
+	// sent is what was sent and not acknowledged. A registry may have it all the same:
+	// it counts once somebody was told so.
+	sent map[digest.Digest][]byte
 	// uploads are the pieces of blobs, by the path that they are sent to.
 	uploads map[string][]byte
 	// lists says that the registry has an API for referrers.
@@ -24,7 +27,10 @@ type history struct {
 }
 
 func newHistory(lists bool) *history {
-	return &history{map[digest.Digest][]byte{}, map[string]digest.Digest{}, map[digest.Digest][]byte{}, map[string][]byte{}, lists}
+	return &history{
+		manifests: map[digest.Digest][]byte{}, tags: map[string]digest.Digest{}, blobs: map[digest.Digest][]byte{},
+		sent: map[digest.Digest][]byte{}, uploads: map[string][]byte{}, lists: lists,
+	}
 }
 
 func (h *history) manifest(ref string) []byte {
@@ -54,18 +60,15 @@ func (h *history) referrers(subject digest.Digest) []ocispecs.Descriptor {
 	return found
 }
 
-// accept enters what an answered request has done.
+// accept enters what an answered request has done or shown.
 func (h *history) accept(e *Exchange) {
-	if !e.ok() {
+	if _, ref, ok := e.manifest(); ok {
+		h.acceptManifest(e, ref)
 		return
 	}
-	if _, ref, ok := e.manifest(); ok {
-		if e.Method == http.MethodPut {
-			d := digest.FromBytes(e.Body)
-			h.manifests[d] = e.Body
-			if !isDigest(ref) {
-				h.tags[ref] = d
-			}
+	if _, ref, ok := split(e.Path, "/blobs/"); ok && isDigest(ref) {
+		if data, ok := h.sent[digest.Digest(ref)]; ok && e.ok() {
+			h.blobs[digest.Digest(ref)] = data
 		}
 		return
 	}
@@ -74,6 +77,12 @@ func (h *history) accept(e *Exchange) {
 		return
 	}
 	d := digest.Digest(e.Query.Get("digest"))
+	if !e.ok() {
+		if data := slices.Concat(h.uploads[e.Path], e.Body); e.Method == http.MethodPut && d == digest.FromBytes(data) {
+			h.sent[d] = data
+		}
+		return
+	}
 	switch {
 	case e.Method == http.MethodPost && d != "":
 		h.finish(d, e.Body)
@@ -87,6 +96,24 @@ func (h *history) accept(e *Exchange) {
 		h.uploads[e.Path], h.uploads[location(e)] = sent, sent
 	case e.Method == http.MethodPut && upload != "" && d != "":
 		h.finish(d, slices.Concat(h.uploads[e.Path], e.Body))
+	}
+}
+
+func (h *history) acceptManifest(e *Exchange, ref string) {
+	d, data := digest.FromBytes(e.Body), e.Body
+	switch {
+	case e.Method == http.MethodPut && !e.ok():
+		h.sent[d] = data
+		return
+	case e.Method != http.MethodPut:
+		d = digest.Digest(e.Header.Get("Docker-Content-Digest"))
+		if data = h.sent[d]; data == nil || !e.ok() {
+			return
+		}
+	}
+	h.manifests[d] = data
+	if !isDigest(ref) {
+		h.tags[ref] = d
 	}
 }
 

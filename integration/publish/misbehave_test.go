@@ -74,7 +74,7 @@ func TestPinnedOrder(t *testing.T) {
 	read, err := ReadAs(t.Context(), s.Host, "team/app", s.Username, s.Password)
 	require.NoError(t, err)
 	for _, d := range img.All {
-		require.Empty(t, read.has(d.String()))
+		require.Empty(t, read.Digest(d.String()))
 	}
 	require.Empty(t, read.Tags())
 	require.NoError(t, read.Err)

@@ -127,8 +127,8 @@ func (r *Repository) fail(err error) []byte {
 func (r *Repository) manifest(ref string) []byte  { return r.get(http.MethodGet, "/manifests/"+ref) }
 func (r *Repository) blob(d digest.Digest) []byte { return r.get(http.MethodGet, "/blobs/"+d.String()) }
 
-// has is the digest of a manifest that is there, or nothing.
-func (r *Repository) has(ref string) digest.Digest {
+// Digest is that of a manifest that is there, or nothing.
+func (r *Repository) Digest(ref string) digest.Digest {
 	d := r.get(http.MethodHead, "/manifests/"+ref)
 	if d != nil && len(d) == 0 {
 		// ECR does not say it.

@@ -80,7 +80,7 @@ func (w *Watcher) look(r *Repository, ref string, mustBeSigned bool) {
 	if w.seen[ref] {
 		return
 	}
-	d := r.has(ref)
+	d := r.Digest(ref)
 	if d == "" {
 		return
 	}
