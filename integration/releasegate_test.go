@@ -23,6 +23,7 @@ const (
 	exitRefused     = 5
 	exitWrongSigner = 7
 	exitPolicy      = 8
+	exitRegistry    = 9
 )
 
 // TestReleaseGate: a known vulnerability stops a release with words that say what and

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/temper-images/temper/client/artifact"
 	"github.com/temper-images/temper/client/publish"
+	"github.com/temper-images/temper/integration/registry"
 	"github.com/temper-images/temper/integration/tools"
 )
 
@@ -124,4 +126,31 @@ func TestPublishExisting(t *testing.T) {
 	require.Contains(t, out, "somebody looked at the finished image")
 	code, out = r.temper(t, "publish", "app.oci", "--key", "cosign.key")
 	require.Equal(t, exitUsage, code, out)
+}
+
+// TestReleaseWithLogin: the credentials of temper.yaml are behind references, and a
+// registry that does not take them is no image without a signature.
+func TestReleaseWithLogin(t *testing.T) {
+	r := newReleases(t, harmless)
+	reg, err := registry.StartWithUsers(bounded(t), t.TempDir(), map[string]string{"ci": "a-password-of-the-registry"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, reg.Stop()) })
+	app := trivial(t, "push: {logins: [{registry: '"+reg.Host+"', username: ci, password: ref+env://REGISTRY_PASSWORD}]}\n")
+	args := append([]string{
+		"--builder", shared.Addr, "release", "--progress", "plain", "--db", r.db.Archive, "--key", "cosign.key", "-t", reg.Host + "/team/app:1",
+	}, r.args...)
+	code, out := r.command(t, []string{"REGISTRY_PASSWORD=wrong-password-of-the-registry"}, tools.Path("temper"), append(args, app)...)
+	require.Equal(t, exitRegistry, code, out)
+	require.Contains(t, out, reg.Host)
+	require.NotContains(t, out, "wrong-password-of-the-registry")
+	code, out = r.command(t, []string{"REGISTRY_PASSWORD=a-password-of-the-registry"}, tools.Path("temper"), append(args, app)...)
+	require.Zero(t, code, out)
+	require.NotContains(t, out, "a-password-of-the-registry")
+	code, out = r.command(t, []string{"DOCKER_CONFIG=" + t.TempDir()}, tools.Path("temper"), "verify", reg.Host+"/team/app:1", "--key", "cosign.pub")
+	require.Equal(t, exitRegistry, code, out)
+	config := t.TempDir()
+	auth := base64.StdEncoding.EncodeToString([]byte("ci:a-password-of-the-registry"))
+	require.NoError(t, os.WriteFile(filepath.Join(config, "config.json"), []byte(`{"auths": {"`+reg.Host+`": {"auth": "`+auth+`"}}}`), 0o600))
+	code, out = r.command(t, []string{"DOCKER_CONFIG=" + config}, tools.Path("temper"), "verify", reg.Host+"/team/app:1", "--key", "cosign.pub")
+	require.Zero(t, code, out)
 }

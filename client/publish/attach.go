@@ -10,6 +10,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/temper-images/temper/client/referrer"
 	"github.com/temper-images/temper/client/registry"
@@ -123,19 +124,33 @@ func (p *publication) attach(ctx context.Context, s *subject) error {
 		return err
 	}
 	list := make([]ocispecs.Descriptor, 0, len(manifests))
+	pushed := make([]bool, len(manifests))
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
 	for n := range manifests {
 		m := &manifests[n]
 		list = append(list, m.Descriptor)
 		if s.pushed[m.Descriptor.Digest] {
 			continue
 		}
-		if err := p.pushReferrer(ctx, m); err != nil {
+		group.Go(func() error {
+			err := p.pushReferrer(gctx, m)
+			pushed[n] = err == nil
 			return err
+		})
+	}
+	err = group.Wait()
+	for n := range manifests {
+		if !pushed[n] {
+			continue
 		}
 		if s.pushed == nil {
 			s.pushed = map[digest.Digest]bool{}
 		}
-		s.pushed[m.Descriptor.Digest] = true
+		s.pushed[manifests[n].Descriptor.Digest] = true
+	}
+	if err != nil {
+		return err
 	}
 	if p.out.ReferrersAPI {
 		return nil

@@ -73,32 +73,36 @@ func (p *publication) pushBlobs(ctx context.Context) error {
 	return group.Wait()
 }
 
+// pushBlob pushes a blob once, however many manifests have it: all referrers share
+// one, and a registry need not cope with the same blob twice at a time.
 func (p *publication) pushBlob(ctx context.Context, b ocispecs.Descriptor, from []name.Repository, open func(int64) (io.ReadCloser, error)) error {
-	var done registry.BlobResult
-	o := registry.BlobOptions{From: from}
-	if b.Size >= shown {
-		o.Progress = func(sent, total int64) { p.step.Progress("pushing "+b.Digest.String(), sent, total) }
-	}
-	err := p.note("blob", b.Digest.String(), func() error {
-		var err error
-		done, err = p.repo.PushBlob(ctx, b, open, o)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("push the blob %s: %w", b.Digest, err)
-	}
-	p.count(func(out *Published) {
-		switch done {
-		case registry.Mounted:
-			out.Blobs.Mounted++
-		case registry.Present:
-			out.Blobs.Present++
-		default:
-			out.Blobs.Pushed++
-			out.Blobs.PushedBytes += b.Size
+	_, err, _ := p.flights.Do("blob "+b.Digest.String(), func() (any, error) {
+		if _, there := p.there.Load(b.Digest); there {
+			return nil, nil
 		}
+		o := registry.BlobOptions{From: from}
+		if b.Size >= shown {
+			o.Progress = func(sent, total int64) { p.step.Progress("pushing "+b.Digest.String(), sent, total) }
+		}
+		done, err := p.repo.PushBlob(ctx, b, open, o)
+		if err != nil {
+			return nil, fmt.Errorf("push the blob %s: %w", b.Digest, err)
+		}
+		p.there.Store(b.Digest, nil)
+		p.count(func(out *Published) {
+			switch done {
+			case registry.Mounted:
+				out.Blobs.Mounted++
+			case registry.Present:
+				out.Blobs.Present++
+			default:
+				out.Blobs.Pushed++
+				out.Blobs.PushedBytes += b.Size
+			}
+		})
+		return nil, nil
 	})
-	return nil
+	return err
 }
 
 // pushReferrer pushes a manifest that something is signed with: its blobs first.

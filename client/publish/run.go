@@ -12,6 +12,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/temper-images/temper/client/journal"
 	"github.com/temper-images/temper/client/referrer"
@@ -94,8 +95,11 @@ type publication struct {
 	// from are repositories that blobs are mounted from.
 	from     []name.Repository
 	subjects []*subject
-	// verified are the results of what was verified, by subject and digest.
-	verified sync.Map
+	// verified are the results of what was verified, by the digest of the bundle, and
+	// there are the digests of the blobs that the registry has. flights has each done
+	// once at a time.
+	verified, there sync.Map
+	flights         singleflight.Group
 }
 
 // subject is a manifest of the image, and what is to stand beside it.

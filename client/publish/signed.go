@@ -70,18 +70,49 @@ func (p *publication) expect(ctx context.Context, s *subject) error {
 	return nil
 }
 
-// verify verifies a bundle around a statement. What it was told of the same bytes
-// before holds: to look into megabytes of JSON takes longer than to read them back.
+// verify verifies a bundle around a statement about subject. A signature that was good
+// is good for the same bytes: to look into megabytes of JSON takes longer than to read
+// them back, and a statement may be about several manifests.
 func (p *publication) verify(ctx context.Context, bundle []byte, subject digest.Digest) (*signing.Result, error) {
-	key := subject.String() + " " + digest.FromBytes(bundle).String()
-	if result, ok := p.verified.Load(key); ok {
-		return result.(*signing.Result), nil
+	key := digest.FromBytes(bundle)
+	first := false
+	result, err, _ := p.flights.Do("verify "+key.String(), func() (any, error) {
+		if result, ok := p.verified.Load(key); ok {
+			return result, nil
+		}
+		first = true
+		result, err := p.r.Verifier.VerifyStatement(ctx, bundle, subject)
+		if err == nil {
+			p.verified.Store(key, result)
+		}
+		return result, err
+	})
+	if first {
+		return result.(*signing.Result), err
 	}
-	result, err := p.r.Verifier.VerifyStatement(ctx, bundle, subject)
-	if err == nil {
-		p.verified.Store(key, result)
+	if r, ok := result.(*signing.Result); err == nil && ok && isAbout(r.Statement, subject) {
+		return r, nil
 	}
-	return result, err
+	// It was another manifest that it is not about.
+	return p.r.Verifier.VerifyStatement(ctx, bundle, subject)
+}
+
+// isAbout says whether an in-toto statement names a subject.
+func isAbout(statement []byte, subject digest.Digest) bool {
+	var s struct {
+		Subject []struct {
+			Digest map[string]string `json:"digest"`
+		} `json:"subject"`
+	}
+	if json.Unmarshal(statement, &s) != nil {
+		return false
+	}
+	for _, of := range s.Subject {
+		if of.Digest[subject.Algorithm().String()] == subject.Encoded() {
+			return true
+		}
+	}
+	return false
 }
 
 // verifyEntry verifies what stands beside a manifest.
