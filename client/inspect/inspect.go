@@ -32,6 +32,9 @@ type Options struct {
 	Progress func(done, total int)
 }
 
+// Warm begins in the background what the first inspection of a process needs.
+func Warm() { secrets.Warm() }
+
 // Run inspects an image. fsys is its file system. The catalogue has its packages:
 // their licences, and which files are as the distribution made them; without one
 // (nil) neither is known, and a policy on licences is an error.

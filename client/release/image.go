@@ -115,6 +115,7 @@ func (x *examination) statements(ctx context.Context, docs []*vex.Document) ([]*
 
 // index reads the image once and catalogues it.
 func (x *examination) index(ctx context.Context) error {
+	catalogue.Warm()
 	return x.Steps.Run(ctx, title(1, "catalogue", x.img), stage.Catalogue, func(ctx context.Context, s *stage.Step) (err error) {
 		var size int64
 		layers, err := x.img.Image.Layers()
@@ -130,6 +131,10 @@ func (x *examination) index(ctx context.Context) error {
 		}
 		if x.fsys, err = imagefs.Open(ctx, x.img.Image, imagefs.Options{Progress: func(done, total int64) { s.Progress("reading layers", done, total) }}); err != nil {
 			return err
+		}
+		if x.inspects() {
+			// The catalogue may still wait for the texts of licences, and this for a processor.
+			inspect.Warm()
 		}
 		o := catalogue.Options{Reference: x.img.Reference, Version: x.Version}
 		if o.Reference == "" {
@@ -257,8 +262,13 @@ func (x *examination) judge(s *stage.Step, found *scan.Result) error {
 	return nil
 }
 
+// inspects says whether somebody asks for the inspection.
+func (x *examination) inspects() bool {
+	return x.Settings.Inspect.Gate != config.GateOff || x.Settings.Licences.Gate != config.GateOff
+}
+
 func (x *examination) inspect(ctx context.Context) error {
-	if x.Settings.Inspect.Gate == config.GateOff && x.Settings.Licences.Gate == config.GateOff {
+	if !x.inspects() {
 		return nil
 	}
 	return x.Steps.Run(ctx, title(5, "inspect", x.img), stage.Inspect, func(ctx context.Context, s *stage.Step) error {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/temper-images/temper/client/build"
 	"github.com/temper-images/temper/client/builder"
+	"github.com/temper-images/temper/client/catalogue"
 	"github.com/temper-images/temper/client/ci"
 	"github.com/temper-images/temper/client/output"
 	"github.com/temper-images/temper/client/publish"
@@ -110,6 +111,9 @@ func Run(ctx context.Context, b *builder.Builder, r build.Request, o Options) (r
 		return nil, err
 	}
 	began := o.Now()
+	// A build that takes longer than this has something new to catalogue.
+	warm := time.AfterFunc(unchanged, catalogue.Warm)
+	defer warm.Stop()
 	// The database is fetched while the image is built. Without one there is no
 	// release, so the build ends with it.
 	building, stop := context.WithCancelCause(ctx)
@@ -166,6 +170,9 @@ func Run(ctx context.Context, b *builder.Builder, r build.Request, o Options) (r
 	}
 	return res, err
 }
+
+// unchanged is how long a build takes, with some room, that changes nothing.
+const unchanged = time.Second
 
 // layoutOf is the directory that the build's output goes to.
 func layoutOf(r *build.Request) (string, error) {

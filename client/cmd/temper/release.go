@@ -198,7 +198,6 @@ func (f *releaseFlags) start(cmd *cobra.Command, bf *builderFlags, records telem
 }
 
 func (f *releaseFlags) run(ctx context.Context, cmd *cobra.Command, bf *builderFlags, t *telemetry.Telemetry, s *settings.Settings) (err error) {
-	catalogue.Warm()
 	mode, err := f.displayMode()
 	if err != nil {
 		return err

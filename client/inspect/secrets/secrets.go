@@ -61,6 +61,9 @@ type Finder struct {
 	salt     string
 }
 
+// Warm begins in the background what the first search of a process needs.
+func Warm() { go func() { _, _ = rules() }() }
+
 // rules reads gitleaks' own configuration, once: that takes as long as reading a
 // small image.
 var rules = sync.OnceValues(func() (*Finder, error) {
