@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -152,5 +153,39 @@ func TestReleaseWithLogin(t *testing.T) {
 	auth := base64.StdEncoding.EncodeToString([]byte("ci:a-password-of-the-registry"))
 	require.NoError(t, os.WriteFile(filepath.Join(config, "config.json"), []byte(`{"auths": {"`+reg.Host+`": {"auth": "`+auth+`"}}}`), 0o600))
 	code, out = r.command(t, []string{"DOCKER_CONFIG=" + config}, tools.Path("temper"), "verify", reg.Host+"/team/app:1", "--key", "cosign.pub")
+	require.Zero(t, code, out)
+}
+
+// TestReleaseOfPlatforms: each platform's image has a tag and attestations of its own,
+// and the index over them is signed and has the provenance of each.
+func TestReleaseOfPlatforms(t *testing.T) {
+	r := newReleases(t, harmless)
+	app := contextDir(t, map[string]string{
+		"Dockerfile": "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /srv/data\nUSER 65532:65532\nCMD [\"/srv/data\"]\n",
+		"amd64":      "for one\n", "arm64": "for the other\n",
+	})
+	ref := r.host(t) + "/team/both:1"
+	code, out := r.release(t, app, "-t", ref, "--platform", "linux/amd64,linux/arm64")
+	require.Zero(t, code, out)
+	for _, tag := range []string{ref, ref + "-amd64", ref + "-arm64"} {
+		code, out := r.temper(t, "verify", tag, "--key", "cosign.pub", "--require", "signature,provenance,sbom,scan,gate,inspection")
+		require.Zero(t, code, out)
+	}
+	types := func(tag string) []string {
+		var out []string
+		for _, m := range regexp.MustCompile(`"dev.sigstore.bundle.predicateType": "([^"]+)"`).FindAllStringSubmatch(
+			r.must(t, nil, "oras", "discover", "--plain-http", "--format", "json", "--artifact-type", artifact.TypeBundle, tag), -1) {
+			out = append(out, m[1])
+		}
+		return out
+	}
+	require.ElementsMatch(t, []string{"https://sigstore.dev/cosign/sign/v1", "https://slsa.dev/provenance/v1", "https://slsa.dev/provenance/v1"}, types(ref))
+	require.Contains(t, types(ref+"-arm64"), "https://cyclonedx.org/bom")
+	// Without BuildKit's attestation manifests, the index lists the two images alone.
+	code, out = r.release(t, app, "-t", r.host(t)+"/team/plain:1", "--platform", "linux/amd64,linux/arm64", "--build-arg", "TEMPER_PUSH_PLAIN=true")
+	require.Zero(t, code, out)
+	require.Equal(t, 2, strings.Count(r.must(t, nil, "crane", "manifest", r.host(t)+"/team/plain:1"), `"architecture"`))
+	require.NotContains(t, r.must(t, nil, "crane", "manifest", r.host(t)+"/team/plain:1"), "attestation-manifest")
+	code, out = r.temper(t, "verify", r.host(t)+"/team/plain:1", "--key", "cosign.pub")
 	require.Zero(t, code, out)
 }

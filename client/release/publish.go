@@ -110,9 +110,8 @@ func (p *publication) request() *publish.Request {
 func (p *publication) plan(e *Evidence) (err error) {
 	r := p.request()
 	for _, img := range e.Images {
-		index := img.Image.Index
 		on := []digest.Digest{img.Image.Digest}
-		if index != "" && p.image.Manifest(index) != nil {
+		if index := p.index(img); index != "" {
 			r.Attachments[index] = append(r.Attachments[index], referrer.Signed{PredicateType: provenance.PredicateType})
 			if len(e.Images) == 1 {
 				on = append(on, index)
@@ -127,6 +126,15 @@ func (p *publication) plan(e *Evidence) (err error) {
 	}
 	p.planned, err = publish.NewPlan(r)
 	return err
+}
+
+// index is the digest of the index that the tags name, or empty when they name the
+// image.
+func (p *publication) index(img *ImageEvidence) digest.Digest {
+	if p.image.Top.Digest == img.Image.Digest {
+		return ""
+	}
+	return p.image.Top.Digest
 }
 
 // run publishes.
@@ -205,10 +213,8 @@ func attested(img *ImageEvidence) []artifact.Artifact {
 // is one already. Verifiers that are given a tag look at the index that it names, so the
 // index has the provenance of each image; and everything, where it lists a single one.
 func (p *publication) attest(ctx context.Context, r *publish.Request, signer *signing.Signer, img *ImageEvidence, past *past, single bool) error {
-	index := img.Image.Index
-	if index == "" || p.image.Manifest(index) == nil {
-		index, single = "", false
-	}
+	index := p.index(img)
+	single = single && index != ""
 	subjects := []provenance.Image{image(img)}
 	if single {
 		subjects = append(subjects, provenance.Image{Name: image(img).Name, Digest: index})
