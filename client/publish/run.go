@@ -227,7 +227,7 @@ func (p *publication) refusal(err error) string {
 	case errors.As(err, &unlisted):
 		return "the registry does not list signatures of a manifest that is not there"
 	case registry.IsAbsentSubject(err):
-		return "the registry takes no signatures of a manifest that is not there"
+		return fmt.Sprintf("the registry takes no signatures of a manifest that is not there (%v)", err)
 	}
 	return ""
 }
