@@ -173,7 +173,6 @@ func exitCode(ctx context.Context, err error) int {
 		unverified  *verify.FailedError
 		exchanged   *registry.DigestError
 		badRequest  *publish.RequestError
-		published   *publish.TagExistsError
 	)
 	switch {
 	case errors.Is(context.Cause(ctx), errInterrupted):
@@ -181,7 +180,7 @@ func exitCode(ctx context.Context, err error) int {
 	case errors.As(err, &input), errors.As(err, &settings), errors.As(err, &noSubject), errors.As(err, &noSBOM),
 		errors.As(err, &badConfig), errors.As(err, &badPolicy), errors.As(err, &badRules), errors.As(err, &badVEX), errors.As(err, &badStore),
 		errors.As(err, &badFile), errors.As(err, &badTransfer), errors.As(err, &badVerify), errors.As(err, &noImage),
-		errors.As(err, &badRequest), errors.As(err, &published):
+		errors.As(err, &badRequest):
 		return exitUsage
 	case errors.As(err, &unreachable), errors.As(err, &notFound):
 		return exitNoBuilder
