@@ -19,6 +19,7 @@ import (
 	"github.com/temper-images/temper/client/provenance"
 	"github.com/temper-images/temper/client/vulndb/vulndbtest"
 	"github.com/temper-images/temper/integration/registry"
+	"github.com/temper-images/temper/integration/sigstore"
 	"github.com/temper-images/temper/integration/tools"
 )
 
@@ -154,18 +155,9 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-// emptyRoot is a trusted root that trusts nobody. cosign wants one for bundles, also
-// when a key is all that is trusted.
-func emptyRoot(t *testing.T) string {
-	t.Helper()
-	root := filepath.Join(t.TempDir(), "trusted_root.json")
-	require.NoError(t, os.WriteFile(root, []byte(`{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}`), 0o644))
-	return root
-}
-
 // judgeSignatures has both versions of cosign verify every signature and bundle.
 func judgeSignatures(t *testing.T, r *releases, files map[string]string, name string) {
-	root := emptyRoot(t)
+	root := sigstore.EmptyRoot(t, t.TempDir())
 	offline := []string{"--key", "cosign.pub", "--insecure-ignore-tlog"}
 	signed := 0
 	for _, file := range slices.Sorted(maps.Values(files)) {
@@ -281,7 +273,7 @@ func judgeStore(t *testing.T, r *releases, files map[string]string, ref string) 
 func judgePublished(t *testing.T, r *releases, ref string) {
 	code, out := r.temper(t, "verify", ref, "--key", "cosign.pub", "--require", "signature,provenance,sbom,scan,gate,hardening,inspection")
 	require.Zero(t, code, out)
-	offline := []string{"--key", "cosign.pub", "--insecure-ignore-tlog", "--allow-http-registry", "--trusted-root", emptyRoot(t)}
+	offline := []string{"--key", "cosign.pub", "--insecure-ignore-tlog", "--allow-http-registry", "--trusted-root", sigstore.EmptyRoot(t, t.TempDir())}
 	for _, tag := range []string{ref, ref + "-amd64"} {
 		for _, judge := range []string{"cosign", "cosign3"} {
 			r.must(t, nil, judge, append([]string{"verify", tag}, offline...)...)

@@ -48,6 +48,8 @@ type ImageEvidence struct {
 
 	// signatures are of the documents, in the same names with endings.
 	signatures []artifact.Artifact
+	// recalled says that an earlier run made the documents.
+	recalled bool
 	// database is what the scan searched.
 	database  *scan.Database
 	buildkit  *provenance.Build

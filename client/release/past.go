@@ -34,8 +34,6 @@ import (
 type past struct {
 	journal *journal.Journal
 	fresh   bool
-	// recalled says that the documents come from it.
-	recalled bool
 }
 
 // kept bounds how many journals of other releases stay: each holds the documents of
@@ -190,10 +188,10 @@ func single(img *subject.Image, name string) string {
 
 // remember keeps the documents about the images.
 func (p *past) remember(e *Evidence) error {
-	if p == nil || p.recalled {
-		return nil
-	}
 	for _, img := range e.Images {
+		if img.recalled {
+			continue
+		}
 		var names []artifact.Artifact
 		for _, d := range img.Documents {
 			if err := p.put(single(img.Image, d.Name), d.Data); err != nil {
@@ -250,7 +248,7 @@ func (x *examination) recall(ctx context.Context, p *past) (bool, error) {
 	if db != nil {
 		x.out.database = &scan.Database{Built: db.Built, Schema: db.Schema, Archive: db.Archive}
 	}
-	x.out.Documents, p.recalled = documents, true
+	x.out.Documents, x.out.recalled = documents, true
 	return true, x.Steps.Run(ctx, title(1, "take documents of an unchanged release", x.img), stage.Journal, func(_ context.Context, s *stage.Step) error {
 		s.Set(append(of(x.img), made(documents)...)...)
 		return nil

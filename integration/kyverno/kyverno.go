@@ -19,8 +19,8 @@ import (
 // limit bounds one run of Kyverno.
 const limit = time.Minute
 
-// placeholder is the key in the policies.
-var placeholder = regexp.MustCompile(`( *)-----BEGIN PUBLIC KEY-----\n.*\n *-----END PUBLIC KEY-----`)
+// exampleKey is the key that the policies of the examples have.
+var exampleKey = regexp.MustCompile(`( *)-----BEGIN PUBLIC KEY-----\n.*\n *-----END PUBLIC KEY-----`)
 
 // The names of the policies, and what stands in them for what users put there.
 const (
@@ -56,11 +56,11 @@ func Policies(dir, public, builtBy string) (map[string]string, error) {
 				return nil, fmt.Errorf("%s has no %s", file, part)
 			}
 		}
-		if !placeholder.MatchString(text) {
+		if !exampleKey.MatchString(text) {
 			return nil, fmt.Errorf("%s has no place for a key", file)
 		}
-		text = placeholder.ReplaceAllStringFunc(text, func(s string) string {
-			indent := placeholder.FindStringSubmatch(s)[1]
+		text = exampleKey.ReplaceAllStringFunc(text, func(s string) string {
+			indent := exampleKey.FindStringSubmatch(s)[1]
 			return indent + strings.ReplaceAll(strings.TrimSpace(string(key)), "\n", "\n"+indent)
 		})
 		text = strings.NewReplacer(images, "127.0.0.1:*/*", builder, builtBy).Replace(text)

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/temper-images/temper/integration/sigstore"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/temper-images/temper/client/inspect"
@@ -75,7 +77,7 @@ func TestCosignVerifies(t *testing.T) {
 		for form, f := range formats {
 			t.Run(kind+"/"+form, func(t *testing.T) {
 				dir := t.TempDir()
-				trust := emptyRoot(t, dir)
+				trust := sigstore.EmptyRoot(t, dir)
 				s, _ := keyPair(t, dir)
 				must(t, dir, nil, "cosign", "generate-key-pair", "--output-key-prefix", "other")
 				for _, index := range []bool{false, true} {

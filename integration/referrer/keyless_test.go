@@ -58,7 +58,7 @@ func withoutRoot(flags []string) []string {
 // Keyless signatures in the log of each version. Cosign's tags cannot tell an entry of
 // version 2: nothing is written under them then.
 func TestCosignVerifiesKeyless(t *testing.T) {
-	d := deployment(t)
+	d := sigstore.Shared(t)
 	for version, l := range logs(t, d) {
 		s, err := signing.Open(t.Context(), signing.Options{IDToken: token(t, d), Sigstore: signing.Deployment{SigningConfig: l.signingConfig, TrustedRoot: l.trustedRoot}})
 		require.NoError(t, err)
@@ -135,7 +135,7 @@ type commands struct {
 
 // What cosign signs keyless, Read finds and signing verifies.
 func TestReadsCosignKeyless(t *testing.T) {
-	d := deployment(t)
+	d := sigstore.Shared(t)
 	for version, l := range logs(t, d) {
 		v, err := signing.NewVerifier(t.Context(), signing.VerifyOptions{Identities: []signing.Identity{{Subject: person, Issuer: d.Issuer}},
 			Sigstore: signing.Deployment{TrustedRoot: l.trustedRoot}})

@@ -10,6 +10,8 @@ import (
 
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
+
+	"github.com/temper-images/temper/integration/sigstore"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
@@ -119,7 +121,7 @@ func TestMergesWithCosign(t *testing.T) {
 			require.GreaterOrEqual(t, others, 4)
 			for _, dir := range []string{first, second} {
 				for _, judge := range []string{"cosign", "cosign3"} {
-					flags := append(withKey(dir), "--trusted-root", emptyRoot(t, dir))
+					flags := append(withKey(dir), "--trusted-root", sigstore.EmptyRoot(t, dir))
 					must(t, dir, nil, judge, append(append([]string{"verify"}, flags...), i.ref())...)
 					must(t, dir, nil, judge, append(append([]string{"verify-attestation", "--type", "slsaprovenance1"}, flags...), i.ref())...)
 				}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/temper-images/temper/integration/sigstore"
 )
 
 // The kinds of keys, and the digest that cosign has to be told for each.
@@ -20,7 +22,7 @@ func TestCosignVerifiesTemper(t *testing.T) {
 	for algorithm, digest := range algorithms {
 		t.Run(algorithm, func(t *testing.T) {
 			dir := t.TempDir()
-			file, trust := document(t, dir, "{}"), emptyRoot(t, dir)
+			file, trust := document(t, dir, "{}"), sigstore.EmptyRoot(t, dir)
 			must(t, dir, nil, "temper", "key", "generate", "--algorithm", algorithm)
 			must(t, dir, nil, "temper", "sign", "--key", "cosign.key", file)
 			must(t, dir, nil, "temper", "verify-blob", "--key", "cosign.pub", file)
@@ -78,7 +80,7 @@ const statement = `{"_type":"https://in-toto.io/Statement/v1","subject":[{"name"
 // A statement's DSSE bundle is an attestation of its subject to both.
 func TestCosignVerifiesStatement(t *testing.T) {
 	dir := t.TempDir()
-	trust := emptyRoot(t, dir)
+	trust := sigstore.EmptyRoot(t, dir)
 	file := document(t, dir, statement)
 	// The statement's subject.
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "blob"), []byte("{}\n"), 0o600))

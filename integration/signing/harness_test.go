@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -75,39 +74,4 @@ func document(t *testing.T, dir, content string) string {
 	return "sbom.json"
 }
 
-// emptyRoot writes a trusted root that trusts nobody: cosign 2 wants one even to
-// verify a bundle with a key.
-func emptyRoot(t *testing.T, dir string) string {
-	t.Helper()
-	path := filepath.Join(dir, "empty-root.json")
-	require.NoError(t, os.WriteFile(path, []byte(`{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}`), 0o600))
-	return path
-}
-
-var shared struct {
-	once       sync.Once
-	dir        string
-	deployment *sigstore.Deployment
-	err        error
-}
-
-// deployment is the Sigstore deployment that all tests share.
-func deployment(t *testing.T) *sigstore.Deployment {
-	t.Helper()
-	shared.once.Do(func() {
-		if shared.dir, shared.err = os.MkdirTemp("", "temper-sigstore-"); shared.err == nil { //nolint:usetesting // it outlives the first test
-			shared.deployment, shared.err = sigstore.Start(context.Background(), shared.dir)
-		}
-	})
-	require.NoError(t, shared.err)
-	return shared.deployment
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if shared.deployment != nil {
-		_ = shared.deployment.Stop() // they die with this process
-	}
-	_ = os.RemoveAll(shared.dir)
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { sigstore.Main(m) }

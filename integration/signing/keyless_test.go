@@ -35,7 +35,7 @@ func cosignKeyless(d *sigstore.Deployment, file string) []string {
 }
 
 func TestKeyless(t *testing.T) {
-	d := deployment(t)
+	d := sigstore.Shared(t)
 	dir := t.TempDir()
 	file := document(t, dir, statement)
 	o := must(t, dir, token(t, d, time.Hour), "temper", "sign", "--signing-config", d.SigningConfig, "--trusted-root", d.TrustedRoot, file)
@@ -72,7 +72,7 @@ func TestKeyless(t *testing.T) {
 
 // cosign's keyless bundles from the same deployment.
 func TestTemperVerifiesCosignKeyless(t *testing.T) {
-	d := deployment(t)
+	d := sigstore.Shared(t)
 	dir := t.TempDir()
 	file := document(t, dir, "{}")
 	must(t, dir, token(t, d, time.Hour), "cosign3", "sign-blob", "--yes", "--signing-config", d.SigningConfig, "--trusted-root", d.TrustedRoot,
@@ -82,7 +82,7 @@ func TestTemperVerifiesCosignKeyless(t *testing.T) {
 
 // A key's signatures in the log, with a timestamp.
 func TestKeyInLog(t *testing.T) {
-	d := deployment(t)
+	d := sigstore.Shared(t)
 	dir := t.TempDir()
 	file, plain := document(t, dir, "{}"), "plain.json"
 	require.NoError(t, os.WriteFile(filepath.Join(dir, plain), []byte("[]"), 0o600))
@@ -108,7 +108,7 @@ func TestKeyInLog(t *testing.T) {
 // Servers that are out of order are asked again, and then named; nothing is
 // written.
 func TestServerFaults(t *testing.T) {
-	d := deployment(t)
+	d := sigstore.Shared(t)
 	proxies := map[string]*fault.Proxy{}
 	address := map[string]string{}
 	for name, url := range map[string]string{"fulcio": d.Fulcio, "rekor": d.Rekor, "timestamp": d.Timestamp} {

@@ -12,12 +12,14 @@ import (
 
 	"github.com/secure-systems-lab/go-securesystemslib/encrypted"
 	"github.com/stretchr/testify/require"
+
+	"github.com/temper-images/temper/integration/sigstore"
 )
 
 // Neither what the program says nor what it writes has a key, a password or a
 // token in it.
 func TestSecretsStaySecret(t *testing.T) {
-	d := deployment(t)
+	d := sigstore.Shared(t)
 	dir := t.TempDir()
 	file := document(t, dir, "{}")
 	must(t, dir, nil, "temper", "key", "generate")

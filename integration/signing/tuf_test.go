@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/temper-images/temper/integration/sigstore"
 )
 
 // A private deployment that is known by its TUF repository alone.
 func TestTUF(t *testing.T) {
-	d := deployment(t)
+	d := sigstore.Shared(t)
 	repository, dir := t.TempDir(), t.TempDir()
 	require.NoError(t, d.WriteTUF(repository, time.Now().Add(24*time.Hour)))
 	mirror := httptest.NewServer(http.FileServer(http.Dir(repository)))

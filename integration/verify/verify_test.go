@@ -14,6 +14,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"github.com/stretchr/testify/require"
 
+	"github.com/temper-images/temper/integration/sigstore"
+
 	"github.com/temper-images/temper/client/verify"
 	"github.com/temper-images/temper/integration/fault"
 	"github.com/temper-images/temper/integration/publish"
@@ -67,7 +69,7 @@ func TestWithKey(t *testing.T) {
 		require.Contains(t, o.stdout, "FAILED: the policy is not met", "%v", expectation)
 	}
 	verified(t, s.dir, passed, "--key", "release.pub", "--platform", "linux/arm64", "--require", "sbom", "--require", "scan", ref)
-	verified(t, s.dir, wrongSigner, "--key", "release.pub", "--tlog", "on", "--trusted-root", emptyRoot(t, s.dir), ref)
+	verified(t, s.dir, wrongSigner, "--key", "release.pub", "--tlog", "on", "--trusted-root", sigstore.EmptyRoot(t, s.dir), ref)
 
 	for _, wrong := range [][]string{
 		{ref}, {"--key", "release.pub", s.host + "/team/app:none"}, {"--key", "release.pub", "--platform", "linux/riscv64", ref},
@@ -128,7 +130,7 @@ func TestUnsignedAndUnreachable(t *testing.T) {
 
 // The identity that signed keyless, in a log of each version.
 func TestKeyless(t *testing.T) {
-	d := deployment(t)
+	d := sigstore.Shared(t)
 	for version, l := range logs(t, d) {
 		t.Run(version, func(t *testing.T) {
 			s := newSite(t)
@@ -152,7 +154,7 @@ func TestKeyless(t *testing.T) {
 			verified(t, t.TempDir(), passed, "--policy", filepath.Join(s.dir, "policy.yaml"), ref)
 
 			// The same root without the log: nothing proves that the certificate was good.
-			verified(t, s.dir, wrongSigner, "--certificate-identity", person, "--certificate-oidc-issuer", d.Issuer, "--trusted-root", emptyRoot(t, s.dir), ref)
+			verified(t, s.dir, wrongSigner, "--certificate-identity", person, "--certificate-oidc-issuer", d.Issuer, "--trusted-root", sigstore.EmptyRoot(t, s.dir), ref)
 		})
 	}
 }
@@ -160,7 +162,7 @@ func TestKeyless(t *testing.T) {
 // Cosign's signatures and attestations are verified like ours.
 func TestCosignSigned(t *testing.T) {
 	s := newSite(t)
-	trust := emptyRoot(t, s.dir)
+	trust := sigstore.EmptyRoot(t, s.dir)
 	must(t, s.dir, nil, "cosign", "generate-key-pair")
 	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "empty-config.json"), []byte(`{"mediaType":"application/vnd.dev.sigstore.signingconfig.v0.2+json"}`), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "bom.json"), []byte(evidence["https://cyclonedx.org/bom"]), 0o600))
@@ -204,7 +206,7 @@ func TestSaved(t *testing.T) {
 func TestSummary(t *testing.T) {
 	s := newSite(t)
 	ref, img := s.publish(t, "team/app", evidence)
-	trust := emptyRoot(t, s.dir)
+	trust := sigstore.EmptyRoot(t, s.dir)
 	for code, extra := range map[int][]string{passed: nil, notMet: {"--require", "hardening"}} {
 		args := append([]string{"--key", "release.pub", "--output", "vsa", "--sign-key", "other.key", "--verifier-id", "https://example.com/gate"}, extra...)
 		o := verified(t, s.dir, code, append(args, ref)...)

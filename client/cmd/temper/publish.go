@@ -9,7 +9,6 @@ import (
 	"github.com/moby/buildkit/util/progress/progressui"
 	"github.com/spf13/cobra"
 
-	"github.com/temper-images/temper/client/build"
 	"github.com/temper-images/temper/client/release"
 	"github.com/temper-images/temper/client/settings"
 	"github.com/temper-images/temper/client/telemetry"
@@ -48,16 +47,10 @@ type publishFlags struct {
 }
 
 func (f *publishFlags) start(cmd *cobra.Command, records telemetry.Options, layout string) error {
-	o := settings.Options{File: f.config}
-	if f.config == "" {
-		// No context: nothing but defaults.
-		o.Context = "-"
-	}
-	s, err := settings.Load(o)
+	s, err := settingsOf(f.config)
 	if err != nil {
-		return &build.InputError{Err: err}
+		return err
 	}
-	s.Remote = false
 	if err := errors.Join(f.apply(cmd, s), f.checkPush(f.tags)); err != nil {
 		return err
 	}

@@ -289,6 +289,21 @@ seen of it, and marks what is attached to it as somebody's word. Settings come f
 	return cmd
 }
 
+// settingsOf are the settings of a command that has no context: those of a file, or
+// nothing but defaults.
+func settingsOf(file string) (*settings.Settings, error) {
+	o := settings.Options{File: file}
+	if file == "" {
+		o.Context = "-"
+	}
+	s, err := settings.Load(o)
+	if err != nil {
+		return nil, &build.InputError{Err: err}
+	}
+	s.Remote = false
+	return s, nil
+}
+
 // evidenceCreateFlags are the flags of temper evidence create.
 type evidenceCreateFlags struct {
 	progressFlags
@@ -298,16 +313,10 @@ type evidenceCreateFlags struct {
 }
 
 func (f *evidenceCreateFlags) start(cmd *cobra.Command, records telemetry.Options, spec string) error {
-	o := settings.Options{File: f.config}
-	if f.config == "" {
-		// No context: nothing but defaults.
-		o.Context = "-"
-	}
-	s, err := settings.Load(o)
+	s, err := settingsOf(f.config)
 	if err != nil {
-		return &build.InputError{Err: err}
+		return err
 	}
-	s.Remote = false
 	if err := f.apply(cmd, s); err != nil {
 		return err
 	}
