@@ -19,6 +19,9 @@ const (
 	classLog           = "log"
 	classTemporary     = "temporary"
 	classShell         = "shell"
+	classDevelopment   = "development"
+	classUnreachable   = "unreachable"
+	classRule          = "rule"
 )
 
 var documentationTrees = []string{

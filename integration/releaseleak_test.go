@@ -95,9 +95,10 @@ log: {headers: ["authorization=ref+env://COLLECTOR_TOKEN"]}
 	base := append([]string{"--builder", shared.Addr, "release", "--db", r.db.Archive, "--key", "cosign.key", "--secret", "id=build,src=build-secret"}, r.args...)
 	runs := map[string][]string{
 		"refused":    {"--build-arg", arg, "--progress", "plain"},
-		"plain":      {"--build-arg", arg, "--allow-build-arg", "*", "--progress", "plain", "--report", "report.html", "-t", r.host(t) + "/leak:1"},
+		// Without a cache the image is another one, which a tag and a layout of its own show.
+		"plain":      {"--build-arg", arg, "--allow-build-arg", "*", "--progress", "plain", "--report", "report.html", "-o", "type=oci,tar=false,dest=image", "-t", r.host(t) + "/leak:1"},
 		"raw":        {"--build-arg", arg, "--allow-build-arg", "*", "--progress", "rawjson"},
-		"records":    {"--build-arg", arg, "--allow-build-arg", "*", "--log-format", "json", "--log-level", "debug", "--otlp-endpoint", srv.URL, "--no-cache", "-t", r.host(t) + "/leak:1"},
+		"records":    {"--build-arg", arg, "--allow-build-arg", "*", "--log-format", "json", "--log-level", "debug", "--otlp-endpoint", srv.URL, "--no-cache", "-o", "type=oci,tar=false,dest=rebuilt", "-t", r.host(t) + "/leak:2"},
 		"wrong key":  {"--build-arg", arg, "--allow-build-arg", "*", "--progress", "plain", "--config", "wrong.yaml"},
 		"bad config": {"--config", "bad.yaml", "--progress", "plain"},
 	}

@@ -37,6 +37,8 @@ type Report struct {
 	Removed []Group `json:"removed"`
 	// Packages lists every package of the runtime stage, sorted by type and name.
 	Packages []Package `json:"packages"`
+	// Reasons say, at level "minimal", why each path stays, sorted by path.
+	Reasons []Reason `json:"reasons,omitempty"`
 	// Changed lists the kept entries whose mode or owner hardening set on
 	// purpose, sorted by path.
 	Changed []Change `json:"changed,omitempty"`
@@ -80,7 +82,8 @@ type User struct {
 // Group is a set of removed files with one reason.
 type Group struct {
 	// Class is a stable word: "package-manager", "orphan", "documentation",
-	// "locale", "cache", "log", "temporary", "shell".
+	// "locale", "cache", "log", "temporary", "shell", "development",
+	// "unreachable", "rule".
 	Class string `json:"class"`
 	// Name says what the group is, for example a package or a directory.
 	Name string `json:"name"`
@@ -92,6 +95,22 @@ type Group struct {
 	// Paths are the removed paths, absolute and sorted. Whole directory trees
 	// stand as one path with a trailing slash.
 	Paths []string `json:"paths,omitempty"`
+}
+
+// Reason is the last step of the shortest chain from a root to a kept path. The
+// whole chain is found by following From until it is empty.
+type Reason struct {
+	// Path is absolute. With a trailing slash it stands for all that stays below
+	// a directory and has no reason of its own.
+	Path string `json:"path"`
+	// From is the path that led to this one, or "package NAME"; it is empty when
+	// Path is a root.
+	From string `json:"from,omitempty"`
+	// Why says how From leads to Path, or why Path is a root: words that complete
+	// the sentence "From Why Path", such as "links to", or "is the entrypoint".
+	Why string `json:"why"`
+	// Needs are the paths that Path pulls in directly, sorted.
+	Needs []string `json:"needs,omitempty"`
 }
 
 // The values of Package.State.

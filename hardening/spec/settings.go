@@ -24,6 +24,9 @@ const (
 	// documentation, manual pages, caches, logs, temporary files and the
 	// locales that are not kept.
 	LevelExclusive Level = "exclusive"
+	// LevelMinimal keeps, of what LevelExclusive would leave, what the
+	// application can reach, judged without running it.
+	LevelMinimal Level = "minimal"
 )
 
 // Shell says what becomes of command interpreters.
@@ -60,9 +63,15 @@ type Settings struct {
 	Shell Shell `json:"shell"`
 	// Docs keeps documentation, manual and info pages.
 	Docs bool `json:"docs,omitempty"`
-	// Keep lists absolute paths or globs (path.Match syntax, with "**" for any
-	// number of directories) that stay whatever else is decided.
+	// Keep lists what stays whatever else is decided: absolute paths or globs
+	// (path.Match syntax, with "**" for any number of directories),
+	// "package:NAME" and "soname:NAME".
 	Keep []string `json:"keep,omitempty"`
+	// Remove lists, in the same forms, what goes although it would stay. Keep
+	// wins over Remove.
+	Remove []string `json:"remove,omitempty"`
+	// Presets name sets of rules that come with the helper.
+	Presets []string `json:"presets,omitempty"`
 	// Locales lists the locales to keep besides C and POSIX: "de" keeps de,
 	// de_AT, de.UTF-8 and so on, "de_AT" only itself and its encodings.
 	Locales []string `json:"locales,omitempty"`
@@ -95,7 +104,7 @@ type ImageConfig struct {
 // Marshal encodes the settings canonically: lists whose order means nothing are
 // sorted, so that equal settings have equal bytes.
 func (s Settings) Marshal() ([]byte, error) {
-	for _, list := range []*[]string{&s.Keep, &s.Locales, &s.SetUID, &s.Writable, &s.Installed, &s.Image.Volumes} {
+	for _, list := range []*[]string{&s.Keep, &s.Remove, &s.Presets, &s.Locales, &s.SetUID, &s.Writable, &s.Installed, &s.Image.Volumes} {
 		*list = slices.Compact(slices.Sorted(slices.Values(*list)))
 	}
 	dt, err := json.MarshalIndent(s, "", "  ")
@@ -114,7 +123,7 @@ func ReadSettings(r io.Reader) (Settings, error) {
 	if err := dec.Decode(&s); err != nil {
 		return Settings{}, fmt.Errorf("decode hardening settings: %w", err)
 	}
-	if s.Level != LevelOff && s.Level != LevelExclusive {
+	if s.Level != LevelOff && s.Level != LevelExclusive && s.Level != LevelMinimal {
 		return Settings{}, fmt.Errorf("decode hardening settings: level %q is not known to this helper", s.Level)
 	}
 	if s.Shell != ShellKeep && s.Shell != ShellRemove {
