@@ -94,7 +94,7 @@ log: {headers: ["authorization=ref+env://COLLECTOR_TOKEN"]}
 
 	base := append([]string{"--builder", shared.Addr, "release", "--db", r.db.Archive, "--key", "cosign.key", "--secret", "id=build,src=build-secret"}, r.args...)
 	runs := map[string][]string{
-		"refused":    {"--build-arg", arg, "--progress", "plain"},
+		"refused": {"--build-arg", arg, "--progress", "plain"},
 		// Without a cache the image is another one, which a tag and a layout of its own show.
 		"plain":      {"--build-arg", arg, "--allow-build-arg", "*", "--progress", "plain", "--report", "report.html", "-o", "type=oci,tar=false,dest=image", "-t", r.host(t) + "/leak:1"},
 		"raw":        {"--build-arg", arg, "--allow-build-arg", "*", "--progress", "rawjson"},
