@@ -4,12 +4,12 @@
 package container
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +17,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // stopLimit is how long a container may take to end after its stop signal.
@@ -28,8 +29,30 @@ type Options struct {
 	Runtime string
 	// Args replace entrypoint and command.
 	Args []string
+	// Env are variables, "NAME=value", besides the image's own.
+	Env []string
+	// User replaces the image's user, in the same form.
+	User string
 	// ReadOnly makes the root filesystem read-only.
 	ReadOnly bool
+	// Mounts are files and directories of this machine.
+	Mounts []Mount
+	// Network is the network to run in; nil means one of its own.
+	Network *Network
+	// Root is a directory that holds the image's files already, see Unpack. Empty
+	// means that they are unpacked.
+	Root string
+	// Stdin is what the command reads; nil means nothing.
+	Stdin io.Reader
+}
+
+// Mount shows a file or directory of this machine in a container.
+type Mount struct {
+	// Source is the path on this machine, Target the one in the container, where
+	// an empty file or directory is made for it.
+	Source, Target string
+	// Writable lets the container write to it.
+	Writable bool
 }
 
 // Container is a running container.
@@ -41,7 +64,8 @@ type Container struct {
 	dir     string
 	runtime string
 	stop    string
-	out     bytes.Buffer
+	process *specs.Process
+	out     output
 	cmd     *exec.Cmd
 	pid     int
 	done    chan struct{}
@@ -56,7 +80,7 @@ func Start(ctx context.Context, dir string, img v1.Image, opt Options) (*Contain
 	}
 	pidFile := filepath.Join(dir, "pid")
 	c.cmd = exec.Command(c.runtime, c.state("run", "--bundle", dir, "--pid-file", pidFile, c.id)...)
-	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.out
+	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = opt.Stdin, &c.out, &c.out
 	if err := c.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start container: %w: install Debian's package %s", err, c.runtime)
 	}
@@ -86,18 +110,26 @@ func Start(ctx context.Context, dir string, img v1.Image, opt Options) (*Contain
 // Run runs a container until it ends and returns what it printed. It is an error
 // when its command fails; the output is in the error then.
 func Run(ctx context.Context, dir string, img v1.Image, opt Options) (string, error) {
+	r, err := Execute(ctx, dir, img, opt)
+	if err == nil && r.Code != 0 {
+		err = fmt.Errorf("run container: exit status %d\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	return r.Stdout + r.Stderr, err
+}
+
+// Execute runs a container until it ends. That its command fails is no error.
+func Execute(ctx context.Context, dir string, img v1.Image, opt Options) (Result, error) {
 	c, err := prepare(ctx, dir, img, opt)
 	if err != nil {
-		return "", fmt.Errorf("run container: %w", err)
+		return Result{}, fmt.Errorf("run container: %w", err)
 	}
-	c.cmd = exec.CommandContext(ctx, c.runtime, c.state("run", "--bundle", dir, c.id)...)
-	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.out
+	cmd := exec.CommandContext(ctx, c.runtime, c.state("run", "--bundle", dir, c.id)...)
 	close(c.done)
-	err = c.cmd.Run()
+	r, err := result(cmd, opt.Stdin)
 	if err := errors.Join(err, c.remove()); err != nil {
-		return "", fmt.Errorf("run container: %w\n%s", err, c.out.String())
+		return Result{}, fmt.Errorf("run container: %w", err)
 	}
-	return c.out.String(), nil
+	return r, nil
 }
 
 // prepare makes the bundle (OCI runtime-spec, bundle.md).
@@ -109,10 +141,17 @@ func prepare(ctx context.Context, dir string, img v1.Image, opt Options) (*Conta
 		Root: filepath.Join(dir, "rootfs"), id: "temper-" + strings.ToLower(rand.Text()[:12]),
 		dir: dir, runtime: opt.Runtime, stop: "TERM", done: make(chan struct{}),
 	}
-	if err := os.MkdirAll(c.Root, 0o755); err != nil {
-		return nil, err
+	if opt.Root != "" {
+		c.Root = opt.Root
+	} else {
+		if err := os.MkdirAll(c.Root, 0o755); err != nil {
+			return nil, err
+		}
+		if err := Unpack(ctx, img, c.Root); err != nil {
+			return nil, err
+		}
 	}
-	if err := Unpack(ctx, img, c.Root); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
 	file, err := img.ConfigFile()
@@ -133,6 +172,7 @@ func prepare(ctx context.Context, dir string, img v1.Image, opt Options) (*Conta
 	if err != nil {
 		return nil, err
 	}
+	c.process = s.Process
 	dt, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
@@ -145,8 +185,11 @@ func (c *Container) state(args ...string) []string {
 	return append([]string{"--root", filepath.Join(c.dir, "state")}, args...)
 }
 
-// Output is what the container printed. Call it after Stop.
+// Output is what the container has printed.
 func (c *Container) Output() string { return c.out.String() }
+
+// Ended is closed when the container's first process has ended.
+func (c *Container) Ended() <-chan struct{} { return c.done }
 
 // IDs returns the user and group ID under which the container's first process
 // runs, as the kernel has them.

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,14 +21,24 @@ var capabilities = []string{
 	"CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
 }
 
+// rights are the capabilities of a process that starts as uid.
+func rights(uid int) *specs.LinuxCapabilities {
+	caps := &specs.LinuxCapabilities{Bounding: capabilities}
+	if uid == 0 {
+		caps.Effective, caps.Permitted = capabilities, capabilities
+	}
+	return caps
+}
+
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // spec is the runtime configuration (OCI runtime-spec, config.md) that a runtime
 // such as Docker makes of an image's configuration.
 func spec(rootfs, files string, cfg v1.Config, opt Options) (*specs.Spec, error) {
-	who, err := lookupUser(rootfs, cfg.User)
+	name := cmp.Or(opt.User, cfg.User)
+	who, err := lookupUser(rootfs, name)
 	if err != nil {
-		return nil, fmt.Errorf("user %q of the image: %w", cfg.User, err)
+		return nil, fmt.Errorf("user %q of the image: %w", name, err)
 	}
 	args := opt.Args
 	if args == nil {
@@ -41,14 +52,11 @@ func spec(rootfs, files string, cfg v1.Config, opt Options) (*specs.Spec, error)
 		env = append(env, defaultPath)
 	}
 	env = append(env, "HOSTNAME=temper", "HOME="+who.Home)
+	env = append(env, opt.Env...)
 
 	cwd := cfg.WorkingDir
 	if cwd == "" {
 		cwd = "/"
-	}
-	caps := &specs.LinuxCapabilities{Bounding: capabilities}
-	if who.Uid == 0 {
-		caps.Effective, caps.Permitted = capabilities, capabilities
 	}
 	groups := make([]uint32, 0, len(who.Sgids))
 	for _, g := range who.Sgids {
@@ -66,6 +74,17 @@ func spec(rootfs, files string, cfg v1.Config, opt Options) (*specs.Spec, error)
 			return nil, fmt.Errorf("volume %s: %w", volume, err)
 		}
 	}
+	for _, m := range opt.Mounts {
+		options := []string{"rbind", "rprivate"}
+		if !m.Writable {
+			options = append(options, "ro")
+		}
+		mounts = append(mounts, specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: options})
+	}
+	network := specs.LinuxNamespace{Type: specs.NetworkNamespace}
+	if opt.Network != nil {
+		network.Path = opt.Network.path()
+	}
 	return &specs.Spec{
 		Version: specs.Version,
 		Process: &specs.Process{
@@ -73,7 +92,7 @@ func spec(rootfs, files string, cfg v1.Config, opt Options) (*specs.Spec, error)
 			Args:            args,
 			Env:             env,
 			Cwd:             cwd,
-			Capabilities:    caps,
+			Capabilities:    rights(who.Uid),
 			NoNewPrivileges: true,
 		},
 		Root:     &specs.Root{Path: rootfs, Readonly: opt.ReadOnly},
@@ -81,7 +100,7 @@ func spec(rootfs, files string, cfg v1.Config, opt Options) (*specs.Spec, error)
 		Mounts:   mounts,
 		Linux: &specs.Linux{
 			Namespaces: []specs.LinuxNamespace{
-				{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.MountNamespace}, {Type: specs.NetworkNamespace},
+				{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.MountNamespace}, network,
 			},
 			MaskedPaths:   []string{"/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"},
 			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
