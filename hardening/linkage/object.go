@@ -73,6 +73,14 @@ type Object struct {
 	// Dlopen lists the sonames that the file says it may load while it runs, in
 	// the order of its notes (UAPI specification "ELF dlopen metadata").
 	Dlopen []string
+	// Imports are those symbols of a Watch that the file imports, sorted. It is
+	// nil after Parse.
+	Imports []string
+}
+
+func isMalformed(err error) bool {
+	var f *FormatError
+	return errors.As(err, &f)
 }
 
 // Static says that the object is a program that no dynamic loader starts.

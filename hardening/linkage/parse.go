@@ -34,7 +34,10 @@ const (
 // Parse reads the ELF file of size bytes in r, through its program headers only,
 // as the loader does. It answers ErrNotELF, a *FormatError, or what r answered.
 func Parse(r io.ReaderAt, size int64) (*Object, error) {
-	m := &image{r: r, size: max(size, 0)}
+	return (*Watch)(nil).Parse(r, size)
+}
+
+func (m *image) parse() (*Object, error) {
 	magic, err := m.read(0, uint64(min(m.size, elf.EI_NIDENT)))
 	if err != nil {
 		return nil, err
@@ -63,6 +66,7 @@ type image struct {
 	is64  bool
 	entry uint64
 	loads []segment // PT_LOAD, in the order of the file
+	watch *Watch    // nil when no imports are wanted
 
 	head, win []byte // what was read last: at offset 0, and at winOff
 	winOff    uint64
@@ -93,10 +97,7 @@ func (m *image) read(off, n uint64) ([]byte, error) {
 	buf = buf[:want]
 	got, err := m.r.ReadAt(buf, int64(off))
 	if uint64(got) < n {
-		if err == nil || errors.Is(err, io.EOF) {
-			return nil, malformed("the file ends at offset %d, before its size of %d bytes", off+uint64(got), size)
-		}
-		return nil, fmt.Errorf("read ELF file at offset %d: %w", off, err)
+		return nil, m.short(off, got, err)
 	}
 	if off == 0 {
 		m.head = buf[:got]
@@ -104,6 +105,14 @@ func (m *image) read(off, n uint64) ([]byte, error) {
 		m.win, m.winOff = buf[:got], off
 	}
 	return buf[:n], nil
+}
+
+// short is the error for a read at off that gave only got bytes.
+func (m *image) short(off uint64, got int, err error) error {
+	if err == nil || errors.Is(err, io.EOF) {
+		return malformed("the file ends at offset %d, before its size of %d bytes", off+uint64(got), m.size)
+	}
+	return fmt.Errorf("read ELF file at offset %d: %w", off, err)
 }
 
 // header reads the ELF header and the program headers.
@@ -262,13 +271,20 @@ func (m *image) dynamic(o *Object, p segment) (pie bool, err error) {
 	}
 	o.NoDefaultLib = d.flags1&uint64(elf.DF_1_NODEFLIB) != 0
 	pie = d.flags1&uint64(elf.DF_1_PIE) != 0
-	if len(d.needed) == 0 && d.soname == nil && d.rpath == nil && d.runpath == nil {
-		return pie, nil
+	if len(d.needed) > 0 || d.soname != nil || d.rpath != nil || d.runpath != nil {
+		if err := d.locate(m); err != nil {
+			return false, err
+		}
+		if err := d.names(m, o); err != nil {
+			return false, err
+		}
 	}
-	if err := d.locate(m); err != nil {
-		return false, err
+	d.hashWord = 4
+	if o.ABI.Class == elf.ELFCLASS64 && o.ABI.Machine == elf.EM_S390 {
+		d.hashWord = 8
 	}
-	return pie, d.names(m, o)
+	o.Imports, err = m.watch.imports(m, &d)
+	return pie, err
 }
 
 // dynamicTable is what was read in a dynamic section. Names are offsets into the
@@ -278,7 +294,10 @@ type dynamicTable struct {
 	soname, rpath, runpath *uint64
 	flags1                 uint64
 	strtab, strsz          uint64
-	str, end               uint64 // file offsets of the string table
+	str, end               uint64   // file offsets of the string table
+	symtab, hash, gnuHash  uint64   // addresses, 0 when absent
+	hashWord               uint64   // bytes of a word in the table at hash
+	addresses              []uint64 // where tables start that may follow the symbol table
 }
 
 func (d *dynamicTable) decode(m *image, table []byte) error {
@@ -311,6 +330,17 @@ func (d *dynamicTable) decode(m *image, table []byte) error {
 			d.flags1 = val
 		case elf.DT_STRTAB:
 			d.strtab = val
+			d.addresses = append(d.addresses, val)
+		case elf.DT_SYMTAB:
+			d.symtab = val
+		case elf.DT_HASH:
+			d.hash = val
+			d.addresses = append(d.addresses, val)
+		case elf.DT_GNU_HASH:
+			d.gnuHash = val
+			d.addresses = append(d.addresses, val)
+		case elf.DT_RELA, elf.DT_REL, elf.DT_JMPREL, elf.DT_VERSYM, elf.DT_VERNEED, elf.DT_VERDEF, elf.DT_INIT, elf.DT_PLTGOT:
+			d.addresses = append(d.addresses, val)
 		case elf.DT_STRSZ:
 			d.strsz = val
 		}

@@ -233,7 +233,9 @@ func parseHost(ctx context.Context, files []string) (map[string]*Object, error) 
 	return objects, ctx.Err()
 }
 
-func parseFile(p string) (*Object, error) {
+func parseFile(p string) (*Object, error) { return parseFileWith(nil, p) }
+
+func parseFileWith(w *Watch, p string) (*Object, error) {
 	f, err := os.Open(p)
 	if err != nil {
 		return nil, err
@@ -243,5 +245,5 @@ func parseFile(p string) (*Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Parse(f, info.Size())
+	return w.Parse(f, info.Size())
 }

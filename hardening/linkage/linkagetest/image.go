@@ -3,6 +3,7 @@
 package linkagetest
 
 import (
+	"cmp"
 	"debug/elf"
 	"encoding/binary"
 )
@@ -25,11 +26,34 @@ type Image struct {
 	Dlopen string
 	// Entry is the entry point.
 	Entry uint64
+	// Imports are the names of undefined symbols, Exports those of defined ones;
+	// without either there is no symbol table.
+	Imports, Exports []string
+	// Hash says which table of hashed symbols goes with them.
+	Hash Hash
+	// SymTab and HashTab, when not zero, are the addresses that the dynamic section
+	// gives for the tables instead of the right ones.
+	SymTab, HashTab uint64
 	// Static leaves out the dynamic section.
 	Static bool
 	// Padding is the number of bytes between the headers and the rest.
 	Padding int
 }
+
+// Hash is a form of the table of hashed symbols.
+type Hash uint8
+
+// The values of Hash.
+const (
+	// HashGNU is DT_GNU_HASH.
+	HashGNU Hash = iota
+	// HashGNUEmpty is DT_GNU_HASH as linkers write it when there are no exports.
+	HashGNUEmpty
+	// HashSysV is DT_HASH.
+	HashSysV
+	// HashNone leaves the table out.
+	HashNone
+)
 
 const (
 	loadBase        = 0x10000
@@ -102,6 +126,11 @@ func (e Image) Bytes() []byte {
 		entries = append(entries, entry{elf.DT_FLAGS_1, e.Flags1})
 	}
 	dynamic := &part{typ: elf.PT_DYNAMIC}
+	symtab, hash := &part{}, &part{}
+	if len(e.Imports)+len(e.Exports) > 0 {
+		symtab.data, hash.data = e.symbols(order, name)
+		parts = append(parts, hash, symtab)
+	}
 	if !e.Static {
 		parts = append(parts, strtab, dynamic)
 	}
@@ -115,6 +144,16 @@ func (e Image) Bytes() []byte {
 	for _, p := range parts {
 		p.off = (off + 7) &^ 7
 		off = p.off + uint64(len(p.data))
+	}
+	if len(symtab.data) > 0 {
+		entries = append(entries, entry{elf.DT_SYMTAB, cmp.Or(e.SymTab, symtab.off+loadBase)})
+	}
+	if len(hash.data) > 0 {
+		tag := elf.DT_GNU_HASH
+		if e.Hash == HashSysV {
+			tag = elf.DT_HASH
+		}
+		entries = append(entries, entry{tag, cmp.Or(e.HashTab, hash.off+loadBase)})
 	}
 	entries = append(entries, entry{elf.DT_STRTAB, strtab.off + loadBase}, entry{elf.DT_STRSZ, uint64(len(strtab.data))}, entry{})
 	for _, d := range entries {
@@ -168,4 +207,44 @@ func note(order binary.AppendByteOrder, typ uint32, owner, desc string) []byte {
 		}
 	}
 	return b
+}
+
+// symbols encodes the symbol table and its hash table, which no more than says how
+// long the former is.
+func (e Image) symbols(order binary.AppendByteOrder, name func(string) uint64) (symtab, hash []byte) {
+	size := elf.Sym32Size
+	if e.Class == elf.ELFCLASS64 {
+		size = elf.Sym64Size
+	}
+	add := func(at uint32, shndx uint16) {
+		s := make([]byte, size)
+		order.AppendUint32(s[:0], at)
+		where := 14
+		if e.Class == elf.ELFCLASS64 {
+			where = 6
+		}
+		order.AppendUint16(s[where:where], shndx)
+		symtab = append(symtab, s...)
+	}
+	add(0, 0)
+	for _, n := range e.Imports {
+		add(uint32(name(n)), uint16(elf.SHN_UNDEF))
+	}
+	for _, n := range e.Exports {
+		add(uint32(name(n)), uint16(elf.SHN_ABS))
+	}
+	count := uint32(len(symtab) / size)
+	switch e.Hash {
+	case HashGNU:
+		hash = order.AppendUint32(order.AppendUint32(nil, 1), uint32(1+len(e.Imports)))
+	case HashGNUEmpty:
+		hash = order.AppendUint32(order.AppendUint32(nil, 1), 1)
+	case HashSysV:
+		if e.Class == elf.ELFCLASS64 && e.Machine == elf.EM_S390 {
+			hash = order.AppendUint64(order.AppendUint64(nil, 1), uint64(count))
+		} else {
+			hash = order.AppendUint32(order.AppendUint32(nil, 1), count)
+		}
+	}
+	return symtab, hash
 }
