@@ -227,6 +227,14 @@ func (c *Container) Stop() error {
 	return errors.Join(append(errs, c.remove())...)
 }
 
+// Signal sends a signal, such as "HUP", to the container's first process.
+func (c *Container) Signal(name string) error {
+	if err := c.kill(name); err != nil {
+		return fmt.Errorf("send SIG%s to the container: %w", name, err)
+	}
+	return nil
+}
+
 func (c *Container) kill(signal string) error {
 	return exec.Command(c.runtime, c.state("kill", c.id, signal)...).Run()
 }
