@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/s2"
+
+	"github.com/temper-images/temper/client/tempfile"
 )
 
 const (
@@ -98,7 +100,7 @@ func (c *contents) write(p []byte) error {
 		return nil
 	}
 	if c.file == nil {
-		f, err := tempFile(c.tempDir)
+		f, err := tempfile.New(c.tempDir)
 		if err != nil {
 			return fmt.Errorf("make a temporary file for the image's files: %w", err)
 		}
