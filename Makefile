@@ -1,7 +1,7 @@
 # Targets only dispatch: the work is in .ci/ and in integration/cmd/.
 # Every target installs and builds what it needs, and says so.
 
-.PHONY: help build frontend demo test conformance lint fuzz bench clean
+.PHONY: help build frontend demo test conformance corpus lint fuzz bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
@@ -20,6 +20,9 @@ test: ## all tests, with real builders, containers and registries
 
 conformance: ## BuildKit's own Dockerfile tests against the frontend
 	@.ci/conformance
+
+corpus: ## real applications at every level of hardening, and the table
+	@.ci/corpus
 
 lint: ## formatting, go vet and the house rules
 	@.ci/lint
