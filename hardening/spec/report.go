@@ -169,6 +169,9 @@ const (
 	CheckLockdown = "lockdown"
 	// CheckUnchanged: what stayed is what was there.
 	CheckUnchanged = "unchanged"
+	// CheckLoads: a second implementation of the dynamic loaders finds what it
+	// found before.
+	CheckLoads = "loads"
 )
 
 // Check is one promise, tested on the hardened root filesystem.

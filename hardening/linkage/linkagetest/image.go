@@ -29,6 +29,9 @@ type Image struct {
 	// Imports are the names of undefined symbols, Exports those of defined ones;
 	// without either there is no symbol table.
 	Imports, Exports []string
+	// Defines are the symbol versions of DT_VERDEF, Requires those of DT_VERNEED.
+	Defines  []string
+	Requires []Require
 	// Hash says which table of hashed symbols goes with them.
 	Hash Hash
 	// SymTab and HashTab, when not zero, are the addresses that the dynamic section
@@ -38,6 +41,14 @@ type Image struct {
 	Static bool
 	// Padding is the number of bytes between the headers and the rest.
 	Padding int
+}
+
+// Require is what a file requires of one that it needs.
+type Require struct {
+	File     string
+	Versions []string
+	// Weak marks the versions as ones that may be absent.
+	Weak bool
 }
 
 // Hash is a form of the table of hashed symbols.
@@ -131,8 +142,9 @@ func (e Image) Bytes() []byte {
 		symtab.data, hash.data = e.symbols(order, name)
 		parts = append(parts, hash, symtab)
 	}
+	verdef, verneed := &part{data: e.definitions(order, name)}, &part{data: e.requirements(order, name)}
 	if !e.Static {
-		parts = append(parts, strtab, dynamic)
+		parts = append(parts, verdef, verneed, strtab, dynamic)
 	}
 	phnum := uint64(1)
 	for _, p := range parts {
@@ -154,6 +166,12 @@ func (e Image) Bytes() []byte {
 			tag = elf.DT_HASH
 		}
 		entries = append(entries, entry{tag, cmp.Or(e.HashTab, hash.off+loadBase)})
+	}
+	if len(e.Defines) > 0 {
+		entries = append(entries, entry{elf.DT_VERDEF, verdef.off + loadBase}, entry{elf.DT_VERDEFNUM, uint64(len(e.Defines))})
+	}
+	if len(e.Requires) > 0 {
+		entries = append(entries, entry{elf.DT_VERNEED, verneed.off + loadBase}, entry{elf.DT_VERNEEDNUM, uint64(len(e.Requires))})
 	}
 	entries = append(entries, entry{elf.DT_STRTAB, strtab.off + loadBase}, entry{elf.DT_STRSZ, uint64(len(strtab.data))}, entry{})
 	for _, d := range entries {
@@ -247,4 +265,50 @@ func (e Image) symbols(order binary.AppendByteOrder, name func(string) uint64) (
 		}
 	}
 	return symtab, hash
+}
+
+// definitions encodes DT_VERDEF: each version with the one name that is its own.
+func (e Image) definitions(order binary.AppendByteOrder, name func(string) uint64) []byte {
+	var b []byte
+	for i, d := range e.Defines {
+		next := uint32(28)
+		if i == len(e.Defines)-1 {
+			next = 0
+		}
+		for _, v := range []uint16{1, 0, uint16(i + 1), 1} {
+			b = order.AppendUint16(b, v)
+		}
+		for _, v := range []uint32{0, 20, next, uint32(name(d)), 0} {
+			b = order.AppendUint32(b, v)
+		}
+	}
+	return b
+}
+
+// requirements encodes DT_VERNEED.
+func (e Image) requirements(order binary.AppendByteOrder, name func(string) uint64) []byte {
+	var b []byte
+	for i, r := range e.Requires {
+		next := uint32(16 + 16*len(r.Versions))
+		if i == len(e.Requires)-1 {
+			next = 0
+		}
+		b = order.AppendUint16(order.AppendUint16(b, 1), uint16(len(r.Versions)))
+		for _, v := range []uint32{uint32(name(r.File)), 16, next} {
+			b = order.AppendUint32(b, v)
+		}
+		for j, v := range r.Versions {
+			step, flags := uint32(16), uint16(0)
+			if j == len(r.Versions)-1 {
+				step = 0
+			}
+			if r.Weak {
+				flags = 2
+			}
+			b = order.AppendUint32(b, 0)
+			b = order.AppendUint16(order.AppendUint16(b, flags), uint16(j+2))
+			b = order.AppendUint32(order.AppendUint32(b, uint32(name(v))), step)
+		}
+	}
+	return b
 }
