@@ -3,6 +3,7 @@ package hardening
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -28,6 +29,8 @@ type CheckOptions struct {
 type BrokenPromiseError struct {
 	// Checks are those that failed.
 	Checks []spec.Check
+	// Rules are the rules of temper.yaml that broke it, sorted.
+	Rules []spec.Rule
 }
 
 func (e *BrokenPromiseError) Error() string {
@@ -63,7 +66,11 @@ func check(ctx context.Context, opts CheckOptions, before *inventory) error {
 	if err != nil {
 		return fmt.Errorf("read the hardened root filesystem: %w", err)
 	}
-	c := &checker{opts: opts, before: before, after: after}
+	rules, err := before.matchRules(opts.Settings)
+	if err != nil {
+		return err
+	}
+	c := &checker{opts: opts, before: before, after: after, rules: rules, culprits: map[spec.Rule]bool{}}
 	opts.Report.After = after.totals()
 	opts.Report.Checks = []spec.Check{c.links(), c.packages(), c.lockdown(), c.unchanged()}
 	var broken []spec.Check
@@ -75,7 +82,7 @@ func check(ctx context.Context, opts CheckOptions, before *inventory) error {
 		}
 	}
 	if len(broken) > 0 {
-		return &BrokenPromiseError{Checks: broken}
+		return &BrokenPromiseError{Checks: broken, Rules: slices.SortedFunc(maps.Keys(c.culprits), spec.Rule.Compare)}
 	}
 	return nil
 }
@@ -83,6 +90,30 @@ func check(ctx context.Context, opts CheckOptions, before *inventory) error {
 type checker struct {
 	opts          CheckOptions
 	before, after *inventory
+	rules         *ruleSet
+	// culprits are the rules that removed what something kept needs.
+	culprits map[spec.Rule]bool
+}
+
+// advice says how to mend that the user of a path has lost it; the links that
+// led to the path may follow it.
+func (c *checker) advice(user string, lost ...string) string {
+	for _, p := range lost {
+		var entries []int
+		if i, ok := c.before.index[p]; ok {
+			entries = append(entries, i)
+		}
+		if i, links, ok := c.before.find(p); ok {
+			entries = append(append(entries, links...), i)
+		}
+		for _, i := range entries {
+			if r, removed := c.rules.remove[i]; removed {
+				c.culprits[r.place()] = true
+				return fmt.Sprintf("%s removes it: mend that rule, or remove %s too", r, user)
+			}
+		}
+	}
+	return fmt.Sprintf("keep %s with harden.keep", lost[0])
 }
 
 // links tests that nothing that found its libraries, its interpreter or its
@@ -110,7 +141,7 @@ func (c *checker) links() spec.Check {
 			check.Examined++
 			if _, _, ok := c.after.find(sc.Interp); !ok {
 				if _, _, was := c.before.find(sc.Interp); was {
-					check.Violations = append(check.Violations, fmt.Sprintf("%s has lost its interpreter %s; keep it with harden.keep", e.Path, sc.Interp))
+					check.Violations = append(check.Violations, fmt.Sprintf("%s has lost its interpreter %s; %s", e.Path, sc.Interp, c.advice(e.Path, sc.Interp)))
 				}
 			}
 		}
@@ -118,22 +149,22 @@ func (c *checker) links() spec.Check {
 			check.Examined++
 			if _, _, ok := c.after.find(e.Path); !ok {
 				if _, _, was := c.before.find(e.Path); was {
-					check.Violations = append(check.Violations, fmt.Sprintf("%s has lost its target %s; keep it with harden.keep", e.Path, e.Link))
+					check.Violations = append(check.Violations, fmt.Sprintf("%s has lost its target %s; %s", e.Path, e.Link, c.advice(e.Path, e.Path)))
 				}
 			}
 		}
 	}
 	for _, m := range unresolved {
-		was := ""
+		var was []string
 		if _, ok := c.before.objects[m.file]; ok {
 			for _, dep := range c.before.resolver.Dependencies(m.file) {
 				if found := slices.Concat(dep.Files, dep.Candidates); dep.Name == m.name && len(found) > 0 {
-					was = found[0].Path
+					was = append([]string{found[0].Path}, found[0].Links...)
 				}
 			}
 		}
-		if was != "" {
-			check.Violations = append(check.Violations, fmt.Sprintf("%s has lost its library %s; keep %s with harden.keep", m.file, m.name, was))
+		if was != nil {
+			check.Violations = append(check.Violations, fmt.Sprintf("%s has lost its library %s; %s", m.file, m.name, c.advice(m.file, was...)))
 		} else {
 			c.opts.Report.Notices = append(c.opts.Report.Notices, fmt.Sprintf("%s did not find its library %s before hardening either", m.file, m.name))
 		}

@@ -50,11 +50,15 @@ func harden(ctx context.Context, opts Options) (*inventory, *spec.Report, error)
 		return nil, nil, err
 	}
 	fmt.Fprintf(opts.Progress, "read %d entries, %d ELF files, %d packages\n", len(inv.entries), len(inv.objects), len(inv.packages))
-	p, err := makePlan(ctx, inv, opts.Settings)
+	settings, err := inv.applyPresets(opts.Settings)
 	if err != nil {
 		return nil, nil, err
 	}
-	report := p.report(opts.Settings)
+	p, err := makePlan(ctx, inv, settings)
+	if err != nil {
+		return nil, nil, err
+	}
+	report := p.report(settings)
 	stats, err := rootfs.Copy(ctx, inv.tree, opts.Out, p.copy)
 	if err != nil {
 		return nil, nil, fmt.Errorf("write the hardened root filesystem: %w", err)

@@ -313,17 +313,6 @@ func TestHardenRefuses(t *testing.T) {
 	}
 }
 
-// A rule cannot talk a package manager into staying: the check refuses it.
-func TestHardenKeepsNoPackageManager(t *testing.T) {
-	dst, _, err := run(t, newFixture(t, base), settings(func(s *spec.Settings) { s.Keep = []string{"/usr/bin/apt-get"} }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Lstat(filepath.Join(dst, "usr/bin/apt-get")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("apt-get: %v, want it gone", err)
-	}
-}
-
 // What Check says of a root filesystem that breaks each promise.
 func TestCheckFindsBrokenPromises(t *testing.T) {
 	for _, tc := range []struct {

@@ -28,7 +28,11 @@ type plan struct {
 
 // makePlan decides everything before anything is written.
 func makePlan(ctx context.Context, inv *inventory, s spec.Settings) (*plan, error) {
-	roots, err := inv.roots(s)
+	rules, err := inv.matchRules(s)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := inv.roots(s, rules)
 	if err != nil {
 		return nil, err
 	}
@@ -39,6 +43,7 @@ func makePlan(ctx context.Context, inv *inventory, s spec.Settings) (*plan, erro
 	p.graph.decide(roots)
 	p.removeUnits()
 	p.removeClasses(newClassifier(s))
+	p.removeByRule(rules)
 	p.removeByteCode()
 	p.removeDanglingLinks()
 	p.account, err = inv.chooseUser(s)
@@ -161,6 +166,15 @@ func (p *plan) removeClasses(c classifier) {
 		}
 		if class, ok := c.class(e, len(p.inv.owners[i]) > 0 || len(p.inv.packages) == 0); ok {
 			p.class[i] = class
+		}
+	}
+}
+
+// removeByRule removes what harden.remove names and nothing else has removed.
+func (p *plan) removeByRule(rules *ruleSet) {
+	for i := range rules.remove {
+		if p.keeps(i) {
+			p.class[i] = classRule
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bmatcuk/doublestar/v4"
 	"mvdan.cc/sh/v3/syntax"
 
 	"github.com/temper-images/temper/hardening/linkage"
@@ -24,7 +23,7 @@ const maxScript = 1 << 20
 // roots returns the entries that are needed for themselves: what the image
 // runs, what "keep" names, what links that somebody made point to, and the
 // commands of shell scripts that no package owns.
-func (inv *inventory) roots(s spec.Settings) ([]int, error) {
+func (inv *inventory) roots(s spec.Settings, rules *ruleSet) ([]int, error) {
 	found := map[int]bool{}
 	add := func(entry int, links []int) {
 		found[entry] = true
@@ -33,10 +32,13 @@ func (inv *inventory) roots(s spec.Settings) ([]int, error) {
 		}
 	}
 	for _, argv := range [][]string{s.Image.Entrypoint, s.Image.Cmd, healthcheckCommand(s.Image.Healthcheck)} {
+		if err := inv.checkRemovedCommand(argv, s.Image, rules); err != nil {
+			return nil, err
+		}
 		inv.addCommand(argv, s.Image, add)
 	}
-	if err := inv.addKept(s.Keep, add); err != nil {
-		return nil, err
+	for i := range rules.keep {
+		found[i] = true
 	}
 	for i, e := range inv.entries {
 		if len(inv.owners[i]) > 0 || inManagerTree(e.Path) {
@@ -95,6 +97,26 @@ func (inv *inventory) addCommand(argv []string, image spec.ImageConfig, add func
 			inv.addShellCommands([]byte(word), image, add)
 		}
 	}
+}
+
+// checkRemovedCommand refuses a rule that removes what the image runs.
+func (inv *inventory) checkRemovedCommand(argv []string, image spec.ImageConfig, rules *ruleSet) error {
+	if len(argv) == 0 {
+		return nil
+	}
+	entry, links, ok := inv.lookPath(argv[0], image.Env, image.WorkingDir)
+	if !ok {
+		return nil
+	}
+	for _, i := range append(links, entry) {
+		r, removed := rules.remove[i]
+		if !removed {
+			continue
+		}
+		at := r.place()
+		return &RuleError{Field: at.Field, Rule: at.Value, Why: fmt.Sprintf("removes %s, which the image runs", inv.entries[i].Path)}
+	}
+	return nil
 }
 
 func (inv *inventory) isProgram(entry int) bool {
@@ -162,42 +184,6 @@ func (inv *inventory) lookPath(name string, env []string, dir string) (int, []in
 	return 0, nil, false
 }
 
-// addKept adds what the "keep" rules name. A rule that names nothing is an
-// error: it would not protect what its author thinks it does.
-func (inv *inventory) addKept(rules []string, add func(int, []int)) error {
-	for _, rule := range rules {
-		matched := false
-		take := func(p string) {
-			if entry, links, ok := inv.find(p); ok {
-				matched = true
-				add(entry, links)
-				for _, i := range inv.below(inv.entries[entry].Path) {
-					add(i, nil)
-				}
-			} else if i, ok := inv.index[p]; ok {
-				matched = true
-				add(i, nil)
-			}
-		}
-		if !strings.ContainsAny(rule, "*?[{") {
-			take(path.Clean(rule))
-		} else {
-			if !doublestar.ValidatePattern(rule) {
-				return &RuleError{Field: "harden.keep", Rule: rule, Why: "is no valid pattern"}
-			}
-			for _, e := range inv.entries {
-				if doublestar.MatchUnvalidated(rule, e.Path) {
-					take(e.Path)
-				}
-			}
-		}
-		if !matched {
-			return &RuleError{Field: "harden.keep", Rule: rule, Why: "matches nothing in the runtime stage; mend the path or remove the rule"}
-		}
-	}
-	return nil
-}
-
 // below returns the entries under a directory. Entries are sorted by path
 // bytes, so a subtree is a run after the directory, but for names that sort
 // between "dir" and "dir/", which the prefix test passes over.
@@ -210,14 +196,3 @@ func (inv *inventory) below(dir string) []int {
 	}
 	return ids
 }
-
-// RuleError is a rule of temper.yaml that cannot be carried out on this root
-// filesystem.
-type RuleError struct {
-	// Field is the field's path in temper.yaml and Rule the value in it.
-	Field, Rule string
-	// Why ends the sentence that begins with the rule.
-	Why string
-}
-
-func (e *RuleError) Error() string { return fmt.Sprintf("%s: %q %s", e.Field, e.Rule, e.Why) }
