@@ -2,12 +2,14 @@ package corpus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -60,16 +62,22 @@ type Process struct {
 	ReadOnly bool
 }
 
-// failed unwinds the function of an application after a failed check.
-type failed struct{}
-
 // Errorf implements require.TestingT.
 func (i *Instance) Errorf(format string, args ...any) {
 	fmt.Fprintf(&i.failure, format, args...)
 }
 
-// FailNow implements require.TestingT.
-func (i *Instance) FailNow() { panic(failed{}) }
+// FailNow implements require.TestingT: it ends the goroutine that calls it.
+func (i *Instance) FailNow() { runtime.Goexit() }
+
+// Until calls f until it says true; what says how long it may take.
+func (i *Instance) Until(limit time.Duration, what string, f func() bool) {
+	for end := time.Now().Add(limit); !f(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) || i.ctx.Err() != nil {
+			require.FailNow(i, what+": not within "+limit.String())
+		}
+	}
+}
 
 // Helper is there for require, which looks for it.
 func (i *Instance) Helper() {}
@@ -279,26 +287,24 @@ func newInstance(ctx context.Context, dir string, img *image.Image) (*Instance, 
 
 // call calls a function of an application and ends what it left running.
 func (i *Instance) call(f func(*Instance)) (err error) {
-	defer func() {
-		switch v := recover().(type) {
-		case nil:
-		case failed:
-			err = fmt.Errorf("%s", strings.TrimSpace(i.failure.String()))
-		default:
-			err = fmt.Errorf("panic: %v", v)
-		}
-		if i.service != nil {
-			stopped := i.service.Stop()
-			if err != nil {
-				err = fmt.Errorf("%w\nthe service printed:\n%s", err, i.service.Output())
-			} else {
-				err = stopped
-			}
-		}
+	done := make(chan any)
+	go func() {
+		// FailNow ends the goroutine; then there is nothing to recover.
+		defer func() { done <- recover() }()
+		f(i)
 	}()
-	f(i)
-	if i.failure.Len() > 0 {
-		return fmt.Errorf("%s", strings.TrimSpace(i.failure.String()))
+	if v := <-done; v != nil {
+		i.Errorf("panic: %v", v)
 	}
-	return nil
+	if i.failure.Len() > 0 {
+		err = errors.New(strings.TrimSpace(i.failure.String()))
+	}
+	if i.service != nil {
+		stopped := i.service.Stop()
+		if err == nil {
+			return stopped
+		}
+		err = fmt.Errorf("%w\nthe service printed:\n%s", err, i.service.Output())
+	}
+	return err
 }

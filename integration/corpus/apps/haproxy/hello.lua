@@ -1,0 +1,8 @@
+core.register_service("hello", "http", function(applet)
+    local body = string.format("hello %s %s\n", applet.method, applet.path)
+    applet:set_status(200)
+    applet:add_header("content-length", #body)
+    applet:add_header("content-type", "text/plain")
+    applet:start_response()
+    applet:send(body)
+end)
