@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 
+	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
 	"github.com/moby/buildkit/frontend/dockerui"
 	gwclient "github.com/moby/buildkit/frontend/gateway/client"
@@ -51,6 +52,8 @@ type build struct {
 	// hardener is nil when nothing is hardened.
 	hardener *hardener
 	scans    scans
+	// configFile is temper.yaml, nil where there is none.
+	configFile *llb.SourceMap
 }
 
 func (b *build) run(ctx context.Context) (_ *gwclient.Result, err error) {

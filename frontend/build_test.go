@@ -303,7 +303,7 @@ func TestErrors(t *testing.T) {
 		want    string
 		sources string
 	}{
-		{"temper.yaml", file("temper.yaml", "harden:\n  level: x\n  docs: y\n"), `temper.yaml:2:10: harden.level: "x" is not known; allowed: off, exclusive`, "temper.yaml start:{line:3"},
+		{"temper.yaml", file("temper.yaml", "harden:\n  level: x\n  docs: y\n"), `temper.yaml:2:10: harden.level: "x" is not known; allowed: off, exclusive, minimal`, "temper.yaml start:{line:3"},
 		{"argument", opt("build-arg:TEMPER_HARDEN_LEVEL", "x"), `build argument TEMPER_HARDEN_LEVEL: harden.level: "x" is not known`, ""},
 		{"argument in a check", func(g *gateway) { opt("build-arg:TEMPER_X", "x")(g); opt("requestid", "frontend.lint")(g) }, `build argument: "TEMPER_X" is not known`, ""},
 		{"Windows", opt("platform", "windows/amd64"), "harden windows/amd64: only Linux images can be hardened", ""},

@@ -49,6 +49,7 @@ func (b *build) readConfig(ctx context.Context) (config.Config, error) {
 	if err != nil {
 		return config.Config{}, err
 	}
+	b.configFile = file
 	if file != nil {
 		if err := c.Read(file.Filename, file.Data); err != nil {
 			return config.Config{}, locateConfig(err, file)

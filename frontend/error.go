@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -41,8 +42,10 @@ const (
 
 // explain says what it means when running the build's steps failed in one of the
 // helper's; the error of any other step is returned as it is. The helper's own
-// words are in the step's log, which clients show above the error.
-func explain(op string, err error) error {
+// words are in the step's log, which clients show above the error, and, where the
+// daemon lets the frontend read them, in the error, with the lines of temper.yaml
+// that are at fault.
+func (b *build) explain(ctx context.Context, op string, err error) error {
 	var solve *errdefs.SolveError
 	if !errors.As(err, &solve) || !runsHelper(solve.Op) {
 		return err
@@ -51,6 +54,9 @@ func explain(op string, err error) error {
 	if errors.As(err, &exit) {
 		switch exit.ExitCode {
 		case exitDataErr:
+			if refused, ok := b.readRefusal(ctx, solve); ok {
+				return b.refused(op, refused, err)
+			}
 			err = fmt.Errorf("the image cannot be hardened as asked; the log of the step says why and how to mend it: %w", err)
 		case exitIOErr:
 			err = fmt.Errorf("reading or writing files failed; the log of the step says which (is the builder's disk full?): %w", err)

@@ -78,7 +78,7 @@ func (h *hardener) harden(ctx context.Context, df *dockerfile2llb.Result, platfo
 		return nil, &Error{op, err}
 	}
 	if err := reportRef.Evaluate(ctx); err != nil {
-		return nil, explain(op, err)
+		return nil, h.explain(ctx, op, err)
 	}
 	r, err := readReport(ctx, reportRef)
 	if err != nil {

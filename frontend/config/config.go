@@ -49,7 +49,7 @@ type Config struct {
 
 // Harden tunes the hardened stage.
 type Harden struct {
-	// How much is removed: "off" changes nothing, "exclusive" removes package managers, all that only they needed, documentation, caches, logs and temporary files.
+	// How much is removed: "off" changes nothing, "exclusive" removes package managers, all that only they needed, documentation, caches, logs and temporary files, "minimal" also what the application cannot reach.
 	Level spec.Level `yaml:"level" json:"level,omitempty"`
 	// Whether command interpreters stay.
 	Shell spec.Shell `yaml:"shell" json:"shell,omitempty"`
@@ -57,8 +57,12 @@ type Harden struct {
 	Docs Docs `yaml:"docs" json:"docs,omitempty"`
 	// Locales to keep besides C and POSIX: "de" keeps de, de_AT and so on, "de_AT" only itself.
 	Locales []string `yaml:"locales" json:"locales,omitempty"`
-	// Absolute paths or globs that stay whatever else is decided; "**" stands for any number of directories.
+	// Sets of rules that come with Temper, by name; one name or a list.
+	Preset []string `yaml:"preset" json:"preset,omitempty"`
+	// What stays whatever else is decided: absolute paths or globs, where "**" stands for any number of directories, "package:NAME" or "soname:NAME".
 	Keep []string `yaml:"keep" json:"keep,omitempty"`
+	// What goes although it would stay, in the same forms; keep wins over remove.
+	Remove []string `yaml:"remove" json:"remove,omitempty"`
 	// Absolute paths of programs that keep their set-uid and set-gid bits.
 	SetUID []string `yaml:"setuid" json:"setuid,omitempty"`
 	// Whom the image runs as: "auto" keeps a user that is not root and creates one otherwise, "keep" leaves the Dockerfile's user, "UID" or "UID:GID" sets it.

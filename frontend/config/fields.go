@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/temper-images/temper/hardening/presets"
 	"github.com/temper-images/temper/hardening/spec"
 )
 
@@ -14,8 +15,9 @@ import (
 type field struct {
 	// path is the field's place, with dots: "harden.level".
 	path string
-	// list says that the field is a sequence of strings.
-	list bool
+	// list says that the field is a sequence of strings, and one that a single
+	// string may stand for a sequence of one.
+	list, one bool
 	// yaml says which scalars besides strings and whole numbers may be written.
 	yaml kindOf
 	// secret says that errors do not repeat the value.
@@ -42,11 +44,13 @@ const (
 var fields = slices.Concat(hardenFields, sbomFields, scanFields, inspectFields, licenceFields, signFields, evidenceFields, pushFields, logFields)
 
 var hardenFields = []field{
-	choice("harden.level", func(c *Config) *spec.Level { return &c.Harden.Level }, spec.LevelOff, spec.LevelExclusive),
+	choice("harden.level", func(c *Config) *spec.Level { return &c.Harden.Level }, spec.LevelOff, spec.LevelExclusive, spec.LevelMinimal),
 	choice("harden.shell", func(c *Config) *spec.Shell { return &c.Harden.Shell }, spec.ShellKeep, spec.ShellRemove),
 	choice("harden.docs", func(c *Config) *Docs { return &c.Harden.Docs }, DocsKeep, DocsRemove),
 	list("harden.locales", func(c *Config) *[]string { return &c.Harden.Locales }, checkLocale, "a locale such as de or de_AT"),
-	list("harden.keep", func(c *Config) *[]string { return &c.Harden.Keep }, checkGlob, "an absolute path or glob"),
+	oneOrMore(words("harden.preset", func(c *Config) *[]string { return &c.Harden.Preset }, presets.Names()...)),
+	list("harden.keep", func(c *Config) *[]string { return &c.Harden.Keep }, presets.CheckRule, ruleForm),
+	list("harden.remove", func(c *Config) *[]string { return &c.Harden.Remove }, presets.CheckRule, ruleForm),
 	list("harden.setuid", func(c *Config) *[]string { return &c.Harden.SetUID }, checkPath, "an absolute path"),
 	{
 		path: "harden.user", check: checkUser, form: "auto, keep, UID or UID:GID",
@@ -55,6 +59,9 @@ var hardenFields = []field{
 	list("harden.writable", func(c *Config) *[]string { return &c.Harden.Writable }, checkDirectory, "an absolute directory"),
 	choice("harden.report", func(c *Config) *Report { return &c.Harden.Report }, ReportAttach, ReportNone),
 }
+
+// ruleForm is what a rule of keep and remove looks like.
+const ruleForm = "an absolute path or glob, package:NAME or soname:NAME"
 
 // sections are the mappings that hold fields.
 var sections = []string{"harden", "sbom", "scan", "inspect", "licences", "sign", "evidence", "push", "log"}
@@ -69,6 +76,11 @@ func choice[T ~string](name string, at func(*Config) *T, values ...T) field {
 
 func list(name string, at func(*Config) *[]string, check func(string) string, form string) field {
 	return field{path: name, list: true, check: check, form: form, set: func(c *Config, v []string) { *at(c) = v }}
+}
+
+func oneOrMore(f field) field {
+	f.one = true
+	return f
 }
 
 // names returns the field and section names directly below a section; "" is the
@@ -126,16 +138,6 @@ func checkDirectory(v string) string {
 		return "is the root directory, which no user but root may own"
 	}
 	return checkPath(v)
-}
-
-func checkGlob(v string) string {
-	if msg := checkPath(v); msg != "" {
-		return msg
-	}
-	if _, err := path.Match(v, ""); err != nil {
-		return "is not a glob that can be read (a \"[\" or \"\\\" is not closed)"
-	}
-	return ""
 }
 
 // maxID is the highest user or group number; the one above means "none" to the

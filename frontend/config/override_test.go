@@ -17,10 +17,14 @@ func TestOverride(t *testing.T) {
 	want := c
 	want.Harden.Level = spec.LevelOff
 	want.Harden.Keep = []string{"/b,c", "/d"}
+	want.Harden.Remove = []string{"package:perl", "soname:libz.so.1"}
+	want.Harden.Preset = []string{"debug", "postgres"}
 	want.Harden.Locales = nil
 	err = c.Override(map[string]string{
 		"build-arg:TEMPER_HARDEN_LEVEL":   "off",
 		"build-arg:TEMPER_HARDEN_KEEP":    `"/b,c",/d`,
+		"build-arg:TEMPER_HARDEN_REMOVE":  "package:perl,soname:libz.so.1",
+		"build-arg:TEMPER_HARDEN_PRESET":  "debug,postgres",
 		"build-arg:TEMPER_HARDEN_LOCALES": "",
 		"build-arg:VERSION":               "TEMPER_X",
 		"TEMPER_HARDEN_SHELL":             "nonsense",
@@ -44,16 +48,16 @@ func TestOverrideEnv(t *testing.T) {
 }
 
 func TestOverrideErrors(t *testing.T) {
-	all := "TEMPER_HARDEN_LEVEL, TEMPER_HARDEN_SHELL, TEMPER_HARDEN_DOCS, TEMPER_HARDEN_LOCALES, TEMPER_HARDEN_KEEP, " +
+	all := "TEMPER_HARDEN_LEVEL, TEMPER_HARDEN_SHELL, TEMPER_HARDEN_DOCS, TEMPER_HARDEN_LOCALES, TEMPER_HARDEN_PRESET, TEMPER_HARDEN_KEEP, TEMPER_HARDEN_REMOVE, " +
 		"TEMPER_HARDEN_SETUID, TEMPER_HARDEN_USER, TEMPER_HARDEN_WRITABLE, TEMPER_HARDEN_REPORT"
 	for _, tt := range []struct {
 		name, arg, value, want string
 	}{
 		{"unknown", "TEMPER_HARDEN_LEVLE", "off", `build argument: "TEMPER_HARDEN_LEVLE" is not known; allowed: ` + all + `; did you mean "TEMPER_HARDEN_LEVEL"?`},
-		{"wrong value", "TEMPER_HARDEN_LEVEL", "max", `build argument TEMPER_HARDEN_LEVEL: harden.level: "max" is not known; allowed: off, exclusive`},
-		{"empty choice", "TEMPER_HARDEN_LEVEL", "", `build argument TEMPER_HARDEN_LEVEL: harden.level: "" is not known; allowed: off, exclusive`},
+		{"wrong value", "TEMPER_HARDEN_LEVEL", "max", `build argument TEMPER_HARDEN_LEVEL: harden.level: "max" is not known; allowed: off, exclusive, minimal`},
+		{"empty choice", "TEMPER_HARDEN_LEVEL", "", `build argument TEMPER_HARDEN_LEVEL: harden.level: "" is not known; allowed: off, exclusive, minimal`},
 		{"bad list", "TEMPER_HARDEN_KEEP", `"/a`, `build argument TEMPER_HARDEN_KEEP: harden.keep: is not a list of comma separated values: parse error on line 1, column 2: extraneous or missing " in quoted-field`},
-		{"bad item", "TEMPER_HARDEN_KEEP", `/a,b`, `build argument TEMPER_HARDEN_KEEP: harden.keep: "b" is not absolute: it must begin with /; allowed: an absolute path or glob`},
+		{"bad item", "TEMPER_HARDEN_KEEP", `/a,b`, `build argument TEMPER_HARDEN_KEEP: harden.keep: "b" is not absolute: it must begin with /, package: or soname:; allowed: an absolute path or glob, package:NAME or soname:NAME`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := Default()

@@ -48,10 +48,31 @@ func (c *Config) Read(name string, dt []byte) error {
 	return nil
 }
 
+// Locate finds where a temper.yaml gives a field, or an item of it, a value, for
+// errors that only the build itself finds. Line and column count from 1.
+func Locate(dt []byte, field, value string) (line, column int, found bool) {
+	r := reader{out: Default(), place: func(at string, v string, tk *token.Token) {
+		if !found && at == field && v == value && tk.Position != nil {
+			line, column, found = max(tk.Position.Line, 1), max(tk.Position.Column, 1), true
+		}
+	}}
+	r.read(dt)
+	return line, column, found
+}
+
 type reader struct {
 	file string
 	out  Config
 	errs []error
+	// place, when not nil, is called with each value and its place.
+	place func(field, value string, tk *token.Token)
+}
+
+// found tells the place of a good value.
+func (r *reader) found(f field, value string, n ast.Node) {
+	if r.place != nil {
+		r.place(f.path, value, n.GetToken())
+	}
 }
 
 func (r *reader) fail(tk *token.Token, field string, e *Error) {
@@ -224,17 +245,23 @@ func (r *reader) field(f field, n ast.Node) {
 			r.fail(n.GetToken(), f.path, e)
 			return
 		}
+		r.found(f, v, n)
 		f.set(&r.out, []string{v})
 		return
 	}
 	var items []ast.Node
+	if _, ok := scalar(n); ok && f.one {
+		items = []ast.Node{n}
+	}
 	switch n := n.(type) {
 	case *ast.SequenceNode:
 		items = n.Values
 	case *ast.NullNode:
 	default:
-		r.fail(n.GetToken(), f.path, wrongKind(f, "a list of strings", n))
-		return
+		if items == nil {
+			r.fail(n.GetToken(), f.path, wrongKind(f, f.listForm(), n))
+			return
+		}
 	}
 	values := make([]string, 0, len(items))
 	for i, item := range items {
@@ -248,9 +275,17 @@ func (r *reader) field(f field, n ast.Node) {
 			r.fail(item.GetToken(), at, e)
 			continue
 		}
+		r.found(f, v, item)
 		values = append(values, v)
 	}
 	f.set(&r.out, values)
+}
+
+func (f field) listForm() string {
+	if f.one {
+		return "a string or a list of strings"
+	}
+	return "a list of strings"
 }
 
 func wrongKind(f field, want string, n ast.Node) *Error {

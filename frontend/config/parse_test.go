@@ -40,6 +40,9 @@ harden:
   keep:
     - /usr/share/app/**
     - "/opt/[ab]*"
+    - package:libfoo*
+  remove: ["soname:libz.so.1", /opt/c]
+  preset: [debug]
   setuid: [/usr/bin/ping]
   user: keep
   writable: [/var/lib/app]
@@ -112,7 +115,8 @@ log:
 `, Config{
 			Harden: Harden{
 				Level: spec.LevelExclusive, Shell: spec.ShellRemove, Docs: DocsKeep,
-				Locales: []string{"de", "en_GB.UTF-8"}, Keep: []string{"/usr/share/app/**", "/opt/[ab]*"},
+				Locales: []string{"de", "en_GB.UTF-8"}, Keep: []string{"/usr/share/app/**", "/opt/[ab]*", "package:libfoo*"},
+				Remove: []string{"soname:libz.so.1", "/opt/c"}, Preset: []string{"debug"},
 				SetUID: []string{"/usr/bin/ping"}, User: "keep", Writable: []string{"/var/lib/app"}, Report: ReportNone,
 			},
 			SBOM: SBOM{Formats: []string{"spdx"}, CycloneDX: "1.5", SPDX: "3.0", Context: true, Stages: []string{"builder"}},
@@ -163,34 +167,40 @@ func TestParseErrors(t *testing.T) {
 		want     []string
 	}{
 		{"wrong value", "harden:\n  shell: keep\n\n  level: maximum\n", []string{
-			`temper.yaml:4:10: harden.level: "maximum" is not known; allowed: off, exclusive`,
+			`temper.yaml:4:10: harden.level: "maximum" is not known; allowed: off, exclusive, minimal`,
 		}},
 		{"near miss", "harden:\n  level: exclusiv\n", []string{
-			`temper.yaml:2:10: harden.level: "exclusiv" is not known; allowed: off, exclusive; did you mean "exclusive"?`,
+			`temper.yaml:2:10: harden.level: "exclusiv" is not known; allowed: off, exclusive, minimal; did you mean "exclusive"?`,
 		}},
 		{"unknown field", "harden:\n  levle: off\n", []string{
-			`temper.yaml:2:3: harden: field "levle" is not known; allowed: level, shell, docs, locales, keep, setuid, user, writable, report; did you mean "level"?`,
+			`temper.yaml:2:3: harden: field "levle" is not known; allowed: level, shell, docs, locales, preset, keep, remove, setuid, user, writable, report; did you mean "level"?`,
 		}},
 		{"unknown section", "hardn:\n  level: off\n", []string{
 			`temper.yaml:1:1: field "hardn" is not known; allowed: harden, sbom, scan, inspect, licences, sign, evidence, push, log; did you mean "harden"?`,
 		}},
 		{"all at once", "harden:\n  shell: no\n  keep: [usr, /a/../b]\nrest: 1\n", []string{
 			`temper.yaml:2:10: harden.shell: "no" is not known; allowed: keep, remove`,
-			`temper.yaml:3:10: harden.keep[0]: "usr" is not absolute: it must begin with /; allowed: an absolute path or glob`,
-			`temper.yaml:3:15: harden.keep[1]: "/a/../b" must not hold ".."; allowed: an absolute path or glob`,
+			`temper.yaml:3:10: harden.keep[0]: "usr" is not absolute: it must begin with /, package: or soname:; allowed: an absolute path or glob, package:NAME or soname:NAME`,
+			`temper.yaml:3:15: harden.keep[1]: "/a/../b" must not hold ".."; allowed: an absolute path or glob, package:NAME or soname:NAME`,
 			`temper.yaml:4:1: field "rest" is not known; allowed: harden, sbom, scan, inspect, licences, sign, evidence, push, log`,
 		}},
 		{"boolean for a choice", "harden:\n  docs: true\n", []string{`temper.yaml:2:9: harden.docs: must be a string, not true or false; allowed: keep, remove`}},
 		{"null for a choice", "harden:\n  docs:\n", []string{`temper.yaml:2:9: harden.docs: must be a string, not nothing; allowed: keep, remove`}},
-		{"string for a list", "harden:\n  keep: /usr\n", []string{`temper.yaml:2:9: harden.keep: must be a list of strings, not a string; allowed: an absolute path or glob`}},
-		{"mapping in a list", "harden:\n  keep:\n    - a: b\n", []string{`temper.yaml:3:8: harden.keep[0]: must be a string, not a mapping; allowed: an absolute path or glob`}},
-		{"list for a section", "harden: [a]\n", []string{`temper.yaml:1:9: harden: must be a mapping, not a list; allowed: level, shell, docs, locales, keep, setuid, user, writable, report`}},
+		{"string for a list", "harden:\n  keep: /usr\n", []string{`temper.yaml:2:9: harden.keep: must be a list of strings, not a string; allowed: an absolute path or glob, package:NAME or soname:NAME`}},
+		{"mapping in a list", "harden:\n  keep:\n    - a: b\n", []string{`temper.yaml:3:8: harden.keep[0]: must be a string, not a mapping; allowed: an absolute path or glob, package:NAME or soname:NAME`}},
+		{"list for a section", "harden: [a]\n", []string{`temper.yaml:1:9: harden: must be a mapping, not a list; allowed: level, shell, docs, locales, preset, keep, remove, setuid, user, writable, report`}},
 		{"list for the file", "- a\n", []string{`temper.yaml:1:1: must be a mapping, not a list; allowed: harden, sbom, scan, inspect, licences, sign, evidence, push, log`}},
 		{"root user", "harden:\n  user: 0:0\n", []string{`temper.yaml:2:9: harden.user: "0:0" is root; to leave a root user as the Dockerfile sets it, say keep; allowed: auto, keep, UID or UID:GID`}},
 		{"named user", "harden:\n  user: nginx\n", []string{`temper.yaml:2:9: harden.user: "nginx" is not a numeric user; allowed: auto, keep, UID or UID:GID`}},
 		{"user above 32 bits", "harden:\n  user: 4294967295\n", []string{`temper.yaml:2:9: harden.user: "4294967295" is not a numeric user; allowed: auto, keep, UID or UID:GID`}},
 		{"user with an empty group", "harden:\n  user: '1:'\n", []string{`temper.yaml:2:9: harden.user: "1:" is not a numeric user; allowed: auto, keep, UID or UID:GID`}},
-		{"open class in a glob", "harden:\n  keep: ['/a[']\n", []string{`temper.yaml:2:10: harden.keep[0]: "/a[" is not a glob that can be read (a "[" or "\" is not closed); allowed: an absolute path or glob`}},
+		{"unknown preset", "harden:\n  preset: postgresql\n", []string{`temper.yaml:2:11: harden.preset[0]: "postgresql" is not known; allowed: ` +
+			`debug, java, mariadb, nginx, node, php, postgres, python; did you mean "postgres"?`}},
+		{"preset of another kind", "harden:\n  preset: {debug: true}\n", []string{`temper.yaml:2:11: harden.preset: must be a string or a list of strings, not a mapping; allowed: ` +
+			`debug, java, mariadb, nginx, node, php, postgres, python`}},
+		{"package of no name", "harden:\n  remove:\n    - package:a/b\n", []string{`temper.yaml:3:7: harden.remove[0]: "package:a/b" names no package: it must be package:NAME, ` +
+			`where * stands for any characters; allowed: an absolute path or glob, package:NAME or soname:NAME`}},
+		{"open class in a glob", "harden:\n  keep: ['/a[']\n", []string{`temper.yaml:2:10: harden.keep[0]: "/a[" is not a glob that can be read (a "[", "{" or "\" is not closed); allowed: an absolute path or glob, package:NAME or soname:NAME`}},
 		{"root as writable", "harden:\n  writable: [/./]\n", []string{`temper.yaml:2:14: harden.writable[0]: "/./" is the root directory, which no user but root may own; allowed: an absolute directory`}},
 		{"escaping locale", "harden:\n  locales: [../x]\n", []string{`temper.yaml:2:13: harden.locales[0]: "../x" is not a locale name; allowed: a locale such as de or de_AT`}},
 		{"field twice", "harden:\n  docs: keep\n  docs: remove\n", []string{`temper.yaml:3:3: is not valid YAML: mapping key "docs" already defined at [2:3]`}},
@@ -237,7 +247,7 @@ func TestParseErrors(t *testing.T) {
 			`temper.yaml:2:9: scan.vex[0]: "../vex.json" lies outside of the build context; allowed: a path in the build context`,
 		}},
 		{"long value", "harden:\n  level: " + strings.Repeat("x", 200) + "\n", []string{
-			`temper.yaml:2:10: harden.level: "` + strings.Repeat("x", 80) + `"… is not known; allowed: off, exclusive`,
+			`temper.yaml:2:10: harden.level: "` + strings.Repeat("x", 80) + `"… is not known; allowed: off, exclusive, minimal`,
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -310,4 +320,27 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What only the build finds wrong is shown at its place too.
+func TestLocate(t *testing.T) {
+	const text = "harden:\n  preset: debug\n  keep:\n    - /a\n    - \"package:b\"\n  remove: [/a, soname:c]\n  user: 7\n"
+	for _, tt := range []struct {
+		field, value string
+		line, column int
+	}{
+		{"harden.preset", "debug", 2, 11},
+		{"harden.keep", "/a", 4, 7},
+		{"harden.keep", "package:b", 5, 7},
+		{"harden.remove", "/a", 6, 12},
+		{"harden.remove", "soname:c", 6, 16},
+		{"harden.user", "7", 7, 9},
+		{"harden.keep", "soname:c", 0, 0},
+		{"harden", "/a", 0, 0},
+	} {
+		line, column, found := Locate([]byte(text), tt.field, tt.value)
+		if line != tt.line || column != tt.column || found != (tt.line > 0) {
+			t.Errorf("%s %s: %d:%d, %v", tt.field, tt.value, line, column, found)
+		}
+	}
 }

@@ -80,8 +80,16 @@ func schema(t *testing.T) []byte {
 				{Type: "integer", Minimum: "1", Maximum: "4294967294"},
 			}
 		}
-		if section == "harden" && f.list && name != "locales" {
+		switch f.path {
+		case "harden.keep", "harden.remove":
+			prop.Items.Pattern = "^(/|package:.|soname:.)"
+		case "harden.setuid", "harden.writable":
 			prop.Items.Pattern = "^/"
+		}
+		if f.one {
+			list := *prop
+			list.Description = ""
+			*prop = jsonschema.Schema{Description: prop.Description, OneOf: []*jsonschema.Schema{list.Items, &list}}
 		}
 		if v, ok := defaults[f.path]; ok {
 			prop.Default = v
@@ -175,16 +183,24 @@ func TestSchemaAgrees(t *testing.T) {
 	}
 	for in, valid := range map[string]bool{
 		"{}": true,
-		"harden: {level: exclusive, user: 1000, keep: [/a]}": true,
-		"harden: {user: '1:0', locales: [de]}":               true,
-		"harden: {user: root}":                               false,
-		"harden: {user: 0}":                                  false,
-		"harden: {level: maximum}":                           false,
-		"harden: {keep: [a]}":                                false,
-		"harden: {keep: /a}":                                 false,
-		"harden: {docs: true}":                               false,
-		"harden: {other: 1}":                                 false,
-		"other: 1":                                           false,
+		"harden: {level: exclusive, user: 1000, keep: [/a]}":            true,
+		"harden: {user: '1:0', locales: [de]}":                          true,
+		"harden: {user: root}":                                          false,
+		"harden: {user: 0}":                                             false,
+		"harden: {level: maximum}":                                      false,
+		"harden: {keep: [a]}":                                           false,
+		"harden: {level: minimal, preset: debug}":                       true,
+		"harden: {preset: [debug, postgres]}":                           true,
+		"harden: {preset: [debug, mongodb]}":                            false,
+		"harden: {preset: mongodb}":                                     false,
+		"harden: {preset: 3}":                                           false,
+		"harden: {keep: ['package:lib*', 'soname:libz.so.1', '/a/**']}": true,
+		"harden: {remove: ['package:', /a]}":                            false,
+		"harden: {remove: [b]}":                                         false,
+		"harden: {keep: /a}":                                            false,
+		"harden: {docs: true}":                                          false,
+		"harden: {other: 1}":                                            false,
+		"other: 1":                                                      false,
 		"scan: {gate: warn, severities: [critical], fixed: false, epss: 0.5, maxage: 3}": true,
 		"scan: {fixed: 'false'}":              false,
 		"scan: {epss: 2}":                     false,

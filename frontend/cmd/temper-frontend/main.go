@@ -69,6 +69,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		fmt.Fprint(stderr, usage)
 		return exitUsage
 	case errors.As(err, &rule), errors.As(err, &user), errors.As(err, &command), errors.As(err, &promise):
+		leaveRefusal(args, err)
 		return exitData
 	case errors.As(err, &path):
 		return exitIO
