@@ -45,7 +45,11 @@ func harden(ctx context.Context, opts Options) (*inventory, *spec.Report, error)
 	if opts.Progress == nil {
 		opts.Progress = io.Discard
 	}
-	inv, err := takeInventory(ctx, opts.Rootfs, opts.Settings.Image.Env)
+	watch, err := watched(opts.Settings)
+	if err != nil {
+		return nil, nil, err
+	}
+	inv, err := takeInventory(ctx, opts.Rootfs, opts.Settings.Image.Env, watch)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -35,16 +35,21 @@ type inventory struct {
 	// list it. A directory has many owners, a file seldom more than one.
 	owners [][]int32
 
+	// watch are the imported symbols that decisions ask for, nil for none.
+	watch *linkage.Watch
+
 	notices []string
 }
 
 // takeInventory reads everything that decisions need from root. env is the
-// image's environment, which the dynamic loader obeys.
-func takeInventory(ctx context.Context, root *os.Root, env []string) (*inventory, error) {
+// image's environment, which the dynamic loader obeys, and watch the imported
+// symbols that decisions will ask for.
+func takeInventory(ctx context.Context, root *os.Root, env []string, watch *linkage.Watch) (*inventory, error) {
 	inv, err := scan(ctx, root)
 	if err != nil {
 		return nil, err
 	}
+	inv.watch = watch
 	if err := inv.readPrograms(ctx, env); err != nil {
 		return nil, err
 	}
@@ -156,7 +161,7 @@ func (inv *inventory) probe(e *rootfs.Entry) (probed, error) {
 	head = head[:n]
 	switch {
 	case strings.HasPrefix(string(head), "\x7fELF"):
-		obj, err := linkage.Parse(f, e.Size)
+		obj, err := inv.watch.Parse(f, e.Size)
 		if err != nil {
 			return probed{err: err}, nil
 		}

@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/temper-images/temper/hardening/closure"
 	"github.com/temper-images/temper/hardening/rootfs"
 	"github.com/temper-images/temper/hardening/spec"
 )
@@ -22,6 +23,8 @@ type plan struct {
 	// packageFiles counts, for each package, its files that are no directories,
 	// before and after.
 	packageFiles [][2]int
+	// reachable is what the application reaches, at level minimal.
+	reachable *closure.Result
 	// recordKept says, for each package, whether its record stays.
 	recordKept []bool
 }
@@ -45,6 +48,11 @@ func makePlan(ctx context.Context, inv *inventory, s spec.Settings) (*plan, erro
 	p.removeClasses(newClassifier(s))
 	p.removeByRule(rules)
 	p.removeByteCode()
+	if s.Level == spec.LevelMinimal {
+		if err := p.removeUnreachable(ctx, s, rules); err != nil {
+			return nil, err
+		}
+	}
 	p.removeDanglingLinks()
 	p.account, err = inv.chooseUser(s)
 	if err != nil {
@@ -187,8 +195,7 @@ func (p *plan) removeByteCode() {
 		if e.Kind != rootfs.Regular || len(p.inv.owners[i]) > 0 || path.Base(dir) != "__pycache__" {
 			continue
 		}
-		module, _, _ := strings.Cut(path.Base(e.Path), ".")
-		source, ok := p.inv.index[path.Join(path.Dir(dir), module+".py")]
+		source, ok := p.inv.sourceOf(e.Path)
 		if !ok {
 			continue
 		}
@@ -199,6 +206,13 @@ func (p *plan) removeByteCode() {
 			}
 		}
 	}
+}
+
+// sourceOf finds the Python module of which a file in __pycache__ was compiled.
+func (inv *inventory) sourceOf(p string) (int, bool) {
+	module, _, _ := strings.Cut(path.Base(p), ".")
+	i, ok := inv.index[path.Join(path.Dir(path.Dir(p)), module+".py")]
+	return i, ok
 }
 
 // removeDanglingLinks removes the links whose target went, since a link to

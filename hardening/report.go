@@ -20,6 +20,9 @@ func (p *plan) report(s spec.Settings) *spec.Report {
 	r.After = p.totalsAfter()
 	r.Removed = p.groups()
 	r.Packages = p.packageStates()
+	if p.reachable != nil {
+		r.Reasons = p.reachable.Reasons()
+	}
 	return r
 }
 

@@ -1,0 +1,194 @@
+package closure
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Limits on what is read of one file and found in it.
+const (
+	maxScan  = 256 << 20 // bytes
+	maxToken = 4096      // bytes
+	maxNames = 1 << 16   // distinct names
+)
+
+// names are what stands literally in one file.
+type names struct {
+	// paths are absolute paths, libraries file names of shared libraries, words
+	// those among the asked for commands. Each is sorted.
+	paths, libraries, words []string
+}
+
+// isName marks the bytes of which paths and names consist.
+var isName = func() (t [256]bool) {
+	for c := range 256 {
+		b := byte(c)
+		t[c] = b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b >= 0x80 || strings.IndexByte("._+-/@~", b) >= 0
+	}
+	return t
+}()
+
+// scanner finds the names in files. It is used by several goroutines.
+type scanner struct {
+	// tops are the names in the root directory: a path begins with one.
+	tops map[string]bool
+}
+
+// scanAll reads files in parallel. words[i] is the set of commands to look for in
+// the i-th file, nil for none.
+func (s *scanner) scanAll(ctx context.Context, sys *System, entries []int, words []map[string]bool) ([]names, error) {
+	found := make([]names, len(entries))
+	workers := runtime.GOMAXPROCS(0)
+	eg, ctx := errgroup.WithContext(ctx)
+	for w := range workers {
+		eg.Go(func() error {
+			buf := bufio.NewReaderSize(nil, 128<<10)
+			for k := w; k < len(entries); k += workers {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				f, err := sys.Open(sys.Entries[entries[k]].Path)
+				if err != nil {
+					return err
+				}
+				buf.Reset(io.LimitReader(f, maxScan))
+				found[k], err = s.scan(buf, words[k])
+				f.Close()
+				if err != nil {
+					return fmt.Errorf("read %q: %w", sys.Entries[entries[k]].Path, err)
+				}
+			}
+			return nil
+		})
+	}
+	return found, eg.Wait()
+}
+
+// scan finds the names in one file.
+func (s *scanner) scan(r *bufio.Reader, words map[string]bool) (names, error) {
+	found := map[string]byte{}
+	token := make([]byte, 0, maxToken+1)
+	var before byte // the byte before the token
+	take := func(after byte) {
+		if len(token) >= 2 && len(token) <= maxToken && len(found) < maxNames {
+			for rest := token; len(rest) > 0; {
+				part := rest[:nextPath(rest)]
+				rest = rest[len(part):]
+				if kind := s.kind(part, words, before, after); kind != 0 {
+					if _, ok := found[string(part)]; !ok {
+						found[string(part)] = kind
+					}
+				}
+			}
+		}
+		token = token[:0]
+	}
+	for {
+		chunk, err := r.Peek(r.Size())
+		if len(chunk) == 0 {
+			take(0)
+			if errors.Is(err, io.EOF) {
+				return sortNames(found), nil
+			}
+			return names{}, err
+		}
+		start := -1
+		for i, c := range chunk {
+			if isName[c] {
+				if start < 0 {
+					start = i
+				}
+				continue
+			}
+			if start >= 0 {
+				token = appendToken(token, chunk[start:i])
+				start = -1
+			}
+			if len(token) > 0 {
+				take(c)
+			}
+			before = c
+		}
+		if start >= 0 {
+			token = appendToken(token, chunk[start:])
+		}
+		if _, err := r.Discard(len(chunk)); err != nil {
+			return names{}, err
+		}
+	}
+}
+
+// nextPath returns where, after the first byte of a token, another absolute path
+// begins: some compilers put strings one after the other with nothing between.
+func nextPath(token []byte) int {
+	for i := 1; i < len(token); i++ {
+		j := bytes.IndexByte(token[i:], '/')
+		if j < 0 {
+			break
+		}
+		i += j
+		for _, top := range []string{"/usr/", "/etc/", "/var/", "/opt/"} {
+			if bytes.HasPrefix(token[i:], []byte(top)) {
+				return i
+			}
+		}
+	}
+	return len(token)
+}
+
+// appendToken keeps one byte more than a token may have, by which a longer one is
+// known.
+func appendToken(token, b []byte) []byte {
+	return append(token, b[:min(len(b), maxToken+1-len(token))]...)
+}
+
+// kind says what a token names: 'p' a path, 'l' a library, 'w' a word.
+func (s *scanner) kind(token []byte, words map[string]bool, before, after byte) byte {
+	if token[0] == '/' {
+		top := token[1:]
+		if i := slices.Index(top, '/'); i > 0 && s.tops[string(top[:i])] {
+			return 'p'
+		}
+		return 0
+	}
+	if len(token) > 6 && token[0] == 'l' && token[1] == 'i' && token[2] == 'b' && bytes.Contains(token, []byte(".so")) {
+		return 'l'
+	}
+	if words != nil && words[string(token)] && isQuote(before) && (isQuote(after) || after == ' ') {
+		return 'w'
+	}
+	return 0
+}
+
+// isQuote reports whether a command's name may begin or end at c: at a quote, at
+// the end of a string in a program, or at the end of a line.
+func isQuote(c byte) bool {
+	return c == '"' || c == '\'' || c == '`' || c == 0 || c == '\n'
+}
+
+func sortNames(found map[string]byte) names {
+	var n names
+	for name, kind := range found {
+		switch kind {
+		case 'p':
+			n.paths = append(n.paths, name)
+		case 'l':
+			n.libraries = append(n.libraries, name)
+		default:
+			n.words = append(n.words, name)
+		}
+	}
+	slices.Sort(n.paths)
+	slices.Sort(n.libraries)
+	slices.Sort(n.words)
+	return n
+}

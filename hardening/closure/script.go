@@ -1,0 +1,93 @@
+package closure
+
+import (
+	"bytes"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+
+	"github.com/temper-images/temper/hardening/linkage"
+)
+
+// maxScript bounds the size of a shell script that is searched for commands, in
+// bytes.
+const maxScript = 1 << 20
+
+// shells are the interpreters whose scripts the parser understands.
+var shells = []string{"ash", "bash", "busybox", "dash", "ksh", "mksh", "sh", "zsh"}
+
+// visitScript follows the commands that a shell script names. It is a best
+// effort: a command in a variable is not seen.
+func (w *walk) visitScript(e int, s linkage.Shebang) {
+	if !slices.Contains(shells, path.Base(s.Interp)) && !slices.Contains(shells, path.Base(s.Program)) {
+		return
+	}
+	entry := w.sys.Entries[e]
+	if entry.Size > maxScript {
+		return
+	}
+	f, err := w.sys.Open(entry.Path)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxScript))
+	if err != nil {
+		return
+	}
+	for _, name := range Commands(text) {
+		if t, links, ok := w.sys.LookPath(name); ok && w.isProgram(t) {
+			w.follow(node(e), t, links, "runs")
+		}
+	}
+}
+
+// Commands returns the words of a shell text that may name commands, sorted:
+// those in the place of a command, and their arguments, since "exec nginx" and
+// "gosu app redis-server" run their arguments. A text that is no shell script has
+// none.
+func Commands(text []byte) []string {
+	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(bytes.NewReader(text), "")
+	if err != nil {
+		return nil
+	}
+	found := map[string]bool{}
+	syntax.Walk(file, func(n syntax.Node) bool {
+		if call, ok := n.(*syntax.CallExpr); ok {
+			for i, word := range call.Args {
+				if name := literal(word); name != "" && (i == 0 || !strings.HasPrefix(name, "-")) {
+					found[name] = true
+				}
+			}
+		}
+		return true
+	})
+	names := make([]string, 0, len(found))
+	for name := range found {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// literal returns a word without its quotes, or nothing when a part of it is only
+// known when the script runs.
+func literal(word *syntax.Word) string {
+	if name := word.Lit(); name != "" || len(word.Parts) != 1 {
+		return name
+	}
+	switch part := word.Parts[0].(type) {
+	case *syntax.SglQuoted:
+		return part.Value
+	case *syntax.DblQuoted:
+		if len(part.Parts) == 1 {
+			if lit, ok := part.Parts[0].(*syntax.Lit); ok {
+				return lit.Value
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,437 @@
+package closure
+
+import (
+	"context"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/temper-images/temper/hardening/linkage"
+	"github.com/temper-images/temper/hardening/rootfs"
+)
+
+// A node is an entry, or, from len(entries) on, a package.
+type node = int32
+
+// noNode is where roots come from.
+const noNode node = -1
+
+// need is one step: from leads to an entry.
+type need struct {
+	to  int
+	why string
+}
+
+// walk goes from the roots to everything reachable, wave by wave, so that each
+// path is reached by a shortest chain and files are read in parallel.
+type walk struct {
+	sys   *System
+	rules *ruleIndex
+	scan  *scanner
+
+	kept []bool
+	from []node
+	why  []string
+	// needs are what an entry led to directly, whether or not it was there before.
+	needs map[node][]int
+
+	// used and whole say how far each package is in: its data, or all of it.
+	used, whole []bool
+	// files lists each package's entries that are no directories.
+	files [][]int
+	// fired marks the rules that hold.
+	fired []bool
+	// providers finds packages by what others call them, libraries objects by
+	// what dlopen(3) calls them.
+	providers map[string][]int
+	libraries map[string][]int
+	programs  []map[string]int // per package: its programs by name
+
+	// commands are the programs of all packages, once they were asked for.
+	commands map[string]bool
+
+	wave []int
+	// resolved remembers what a literal path names.
+	resolved map[string]target
+}
+
+type target struct {
+	entry int
+	links []int
+	ok    bool
+}
+
+func newWalk(sys *System, rules []rule) *walk {
+	n := len(sys.Entries)
+	w := &walk{
+		sys: sys, rules: indexRules(sys, rules), scan: &scanner{tops: map[string]bool{}},
+		kept: make([]bool, n), from: make([]node, n), why: make([]string, n), needs: map[node][]int{},
+		used: make([]bool, len(sys.Packages)), whole: make([]bool, len(sys.Packages)),
+		files: make([][]int, len(sys.Packages)), fired: make([]bool, len(rules)),
+		libraries: map[string][]int{}, resolved: map[string]target{},
+	}
+	for i, e := range sys.Entries {
+		w.from[i] = noNode
+		if strings.LastIndexByte(e.Path, '/') == 0 && e.Path != "/" {
+			w.scan.tops[e.Path[1:]] = true
+		}
+		if e.Kind != rootfs.Directory {
+			for _, o := range sys.Owners[i] {
+				w.files[o] = append(w.files[o], i)
+			}
+		}
+		if obj := sys.Objects[e.Path]; obj != nil && obj.Kind == linkage.Library {
+			for _, name := range slices.Compact([]string{e.Name(), obj.Soname}) {
+				if name != "" {
+					w.libraries[name] = append(w.libraries[name], i)
+				}
+			}
+		}
+	}
+	w.indexPackages()
+	return w
+}
+
+// begin reaches the roots.
+func (w *walk) begin(opts Options) {
+	for _, r := range opts.Roots {
+		w.reach(r.Entry, noNode, r.Why)
+		if r.Whole {
+			for _, o := range w.sys.Owners[r.Entry] {
+				w.takeWhole(int(o), node(r.Entry), "is of the package")
+			}
+		}
+	}
+	for p, pkg := range w.sys.Packages {
+		if opts.Named(pkg) && !w.rules.builds[p] || opts.Manual(pkg) && !w.rules.unnamed[p] {
+			w.takeWhole(p, noNode, "")
+		}
+	}
+	for _, i := range w.rules.always {
+		w.fire(i, noNode)
+	}
+	for _, d := range w.sys.Resolver.Preloads() {
+		for _, f := range d.Files {
+			w.reachFile(f, noNode, "is preloaded into every program")
+		}
+	}
+}
+
+func (w *walk) packageNode(p int) node { return node(len(w.sys.Entries) + p) }
+
+// reach keeps an entry and the directories above it.
+func (w *walk) reach(entry int, from node, why string) bool {
+	if w.kept[entry] || w.sys.Gone(entry) {
+		return false
+	}
+	w.kept[entry], w.from[entry], w.why[entry] = true, from, why
+	w.wave = append(w.wave, entry)
+	return true
+}
+
+// follow records that a node needs an entry and reaches it with its links.
+func (w *walk) follow(from node, entry int, links []int, why string) {
+	for _, l := range links {
+		w.reach(l, from, why)
+	}
+	if w.reach(entry, from, why) || w.kept[entry] {
+		w.needs[from] = append(w.needs[from], entry)
+	}
+}
+
+func (w *walk) reachFile(f linkage.File, from node, why string) {
+	entry, ok := w.sys.Index[f.Path]
+	if !ok {
+		return
+	}
+	var links []int
+	for _, l := range f.Links {
+		if i, ok := w.sys.Index[l]; ok {
+			links = append(links, i)
+		}
+	}
+	w.follow(from, entry, links, why)
+}
+
+// run goes on until nothing new is reached.
+func (w *walk) run(ctx context.Context) error {
+	for len(w.wave) > 0 {
+		wave := w.wave
+		w.wave = nil
+		slices.Sort(wave)
+		var scanned []int
+		var words []map[string]bool
+		for _, e := range wave {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			w.visit(e)
+			if w.isRead(e) {
+				scanned = append(scanned, e)
+				words = append(words, w.commandsOf(e))
+			}
+		}
+		found, err := w.scan.scanAll(ctx, w.sys, scanned, words)
+		if err != nil {
+			return err
+		}
+		for k, e := range scanned {
+			w.named(e, found[k])
+		}
+	}
+	return nil
+}
+
+// visit follows what is known of an entry without its content.
+func (w *walk) visit(e int) {
+	entry := w.sys.Entries[e]
+	for _, r := range w.rules.byEntry[e] {
+		w.fire(r, node(e))
+	}
+	if entry.Kind == rootfs.Directory {
+		return
+	}
+	if !w.isDirectoryLink(e) {
+		for _, o := range w.sys.Owners[e] {
+			w.use(int(o), node(e))
+		}
+	}
+	switch entry.Kind {
+	case rootfs.Symlink:
+		if t, links, ok := w.sys.Find(entry.Path); ok && w.sys.Entries[t].Kind != rootfs.Directory {
+			w.follow(node(e), t, links, "is a link to")
+		} else if ok && path.Dir(entry.Path) == "/usr/share/doc" {
+			// The licence of one package may lie with another.
+			for _, l := range w.sys.Match(w.sys.Entries[t].Path + "/copyright") {
+				w.follow(node(e), l, links, "has its licence in")
+			}
+		}
+	case rootfs.Regular:
+		if obj := w.sys.Objects[entry.Path]; obj != nil {
+			w.visitObject(e, obj)
+		}
+		if path.Ext(entry.Path) == ".py" {
+			w.reachByteCode(e)
+		}
+		if s, ok := w.sys.Scripts[entry.Path]; ok {
+			for _, name := range []string{s.Interp, s.Program} {
+				if t, links, ok := w.sys.LookPath(name); ok {
+					w.follow(node(e), t, links, "is run by")
+				}
+			}
+			w.visitScript(e, s)
+		}
+	}
+}
+
+// isDirectoryLink reports whether an entry is a link to a directory, which says
+// nothing about the packages that list it: many list /lib.
+func (w *walk) isDirectoryLink(e int) bool {
+	if w.sys.Entries[e].Kind != rootfs.Symlink || len(w.sys.Owners[e]) < 2 {
+		return false
+	}
+	t, _, ok := w.sys.Find(w.sys.Entries[e].Path)
+	return ok && w.sys.Entries[t].Kind == rootfs.Directory
+}
+
+// reachByteCode keeps what Python compiled of a module when the module was
+// installed: no package lists it.
+func (w *walk) reachByteCode(e int) {
+	dir, file := path.Split(w.sys.Entries[e].Path)
+	prefix := dir + "__pycache__/" + strings.TrimSuffix(file, "py")
+	for i := w.sys.lowerBound(prefix); i < len(w.sys.Entries) && strings.HasPrefix(w.sys.Entries[i].Path, prefix); i++ {
+		w.reach(i, node(e), "was compiled to")
+	}
+}
+
+func (w *walk) visitObject(e int, obj *linkage.Object) {
+	for _, d := range w.sys.Resolver.Dependencies(w.sys.Entries[e].Path) {
+		why := "links to"
+		switch d.Kind {
+		case linkage.Interpreter:
+			why = "is started by"
+		case linkage.Dlopen:
+			why = "says that it may load"
+		}
+		for _, f := range slices.Concat(d.Files, d.Candidates) {
+			w.reachFile(f, node(e), why)
+		}
+	}
+	for _, s := range obj.Imports {
+		for _, r := range w.rules.bySymbol[s] {
+			if !w.rules.except[r][e] {
+				w.fire(r, node(e))
+			}
+		}
+	}
+}
+
+// fire makes a rule hold.
+func (w *walk) fire(i int, from node) {
+	if w.fired[i] {
+		return
+	}
+	w.fired[i] = true
+	r := w.rules.rules[i]
+	why := "needs, by the rule " + r.Name + ","
+	for _, g := range r.Keep {
+		for _, e := range w.sys.Match(g) {
+			if !w.rules.development[e] {
+				w.reach(e, from, why)
+			}
+		}
+	}
+	for p, pkg := range w.sys.Packages {
+		if matchName(r.Packages, pkg.Name) {
+			w.takeWhole(p, from, why)
+		}
+	}
+}
+
+// isRead says whether names are looked for in an entry.
+func (w *walk) isRead(e int) bool {
+	entry := w.sys.Entries[e]
+	return entry.Kind == rootfs.Regular && entry.Size > 3 && !w.rules.unread[e]
+}
+
+// named follows the names that stand in a file.
+func (w *walk) named(e int, n names) {
+	for _, p := range n.paths {
+		w.namedPath(e, p)
+	}
+	for _, l := range n.libraries {
+		for _, t := range w.libraries[l] {
+			if w.public(t) && w.sameABI(e, t) && !w.rules.only[t] {
+				if i, links, ok := w.sys.Find(path.Join(path.Dir(w.sys.Entries[t].Path), l)); ok {
+					w.follow(node(e), i, links, "names the library")
+				}
+			}
+		}
+	}
+	for _, name := range n.words {
+		if t, links, ok := w.sys.LookPath(name); ok && !w.rules.only[t] {
+			w.follow(node(e), t, links, "names the command")
+		}
+	}
+}
+
+func (w *walk) namedPath(e int, p string) {
+	t, ok := w.resolved[p]
+	if !ok {
+		clean := path.Clean(p)
+		t.entry, t.links, t.ok = w.sys.Find(clean)
+		if !t.ok {
+			// A sentence may end after the path.
+			if short := strings.TrimRight(clean, ".-+~"); short != clean && short != "/" {
+				t.entry, t.links, t.ok = w.sys.Find(short)
+			}
+		}
+		w.resolved[p] = t
+	}
+	if !t.ok || t.entry == e || w.rules.only[t.entry] || w.rules.development[t.entry] {
+		return
+	}
+	entry := w.sys.Entries[t.entry]
+	if entry.Kind != rootfs.Directory {
+		w.follow(node(e), t.entry, t.links, "names")
+		return
+	}
+	if isShared(entry.Path) {
+		return
+	}
+	for _, l := range t.links {
+		w.reach(l, node(e), "names")
+	}
+	prefix := entry.Path + "/"
+	for i := w.sys.lowerBound(prefix); i < len(w.sys.Entries) && strings.HasPrefix(w.sys.Entries[i].Path, prefix); i++ {
+		if !w.rules.only[i] && !w.rules.development[i] {
+			w.reach(i, node(e), "names the directory of")
+		}
+	}
+	w.reach(t.entry, node(e), "names")
+}
+
+// public reports whether a library lies where the loader looks for it.
+func (w *walk) public(t int) bool {
+	return isLibraryDir(path.Dir(w.sys.Entries[t].Path))
+}
+
+// sameABI reports whether a file could load a library: a script could load any.
+func (w *walk) sameABI(e, library int) bool {
+	obj := w.sys.Objects[w.sys.Entries[e].Path]
+	return obj == nil || obj.ABI == w.sys.Objects[w.sys.Entries[library].Path].ABI
+}
+
+// finish keeps the directories of what is kept, and those that packages with
+// something kept made.
+func (w *walk) finish() {
+	w.linkDirectories()
+	for i := len(w.sys.Entries) - 1; i >= 0; i-- {
+		e := w.sys.Entries[i]
+		if e.Kind == rootfs.Directory && !w.kept[i] {
+			owners := w.sys.Owners[i]
+			used := len(owners) == 0 && !w.rules.only[i]
+			for _, o := range owners {
+				used = used || w.used[o]
+			}
+			if used && !w.sys.Gone(i) && !w.rules.development[i] {
+				w.kept[i], w.why[i] = true, "is a directory that programs may expect"
+			}
+		}
+		if w.kept[i] && e.Path != "/" {
+			if p := w.sys.Index[path.Dir(e.Path)]; !w.kept[p] {
+				w.kept[p], w.from[p], w.why[p] = true, node(i), "lies in"
+			}
+		}
+	}
+}
+
+// linkDirectories keeps the links to directories that a used package or nobody
+// made: a program may know a directory by either name.
+func (w *walk) linkDirectories() {
+	for i, e := range w.sys.Entries {
+		if e.Kind != rootfs.Symlink || w.kept[i] || w.sys.Gone(i) || w.rules.development[i] {
+			continue
+		}
+		t, _, ok := w.sys.Find(e.Path)
+		if !ok || w.sys.Entries[t].Kind != rootfs.Directory {
+			continue
+		}
+		owners := w.sys.Owners[i]
+		used := len(owners) == 0 || path.Dir(e.Path) == "/"
+		for _, o := range owners {
+			used = used || w.used[o]
+		}
+		if used && (!w.rules.only[i] || len(owners) == 0) {
+			w.kept[i], w.why[i] = true, "is another name of a directory"
+		}
+	}
+}
+
+// sharedDirs hold files of many packages: naming one says nothing about what is
+// in it. In all of sharedParents, so does every directory.
+var (
+	sharedParents = []string{"/", "/usr", "/usr/local", "/var", "/lib", "/lib64", "/usr/lib/debug"}
+	sharedDirs    = []string{
+		"/etc/alternatives", "/etc/default", "/etc/init.d", "/etc/systemd", "/etc/profile.d", "/usr/lib/locale", "/usr/lib/modules", "/usr/lib/systemd",
+		"/usr/share/applications", "/usr/share/doc", "/usr/share/fonts", "/usr/share/icons", "/usr/share/info", "/usr/share/locale",
+		"/usr/share/man", "/usr/share/mime", "/usr/share/pixmaps", "/usr/share/zoneinfo", "/var/lib/dpkg", "/usr/share/themes", "/usr/share/i18n",
+		"/usr/share/perl5", "/usr/lib/python3", "/usr/lib/python3/dist-packages", "/usr/share/java", "/usr/share/maven-repo", "/usr/lib/ssl",
+		"/usr/lib/jvm", "/usr/share/X11", "/usr/lib/pkgconfig", "/usr/share/pkgconfig", "/usr/share/gir-1.0", "/usr/share/nodejs", "/usr/lib/nodejs",
+	}
+)
+
+// isShared reports whether many packages put files into a directory.
+func isShared(dir string) bool {
+	return slices.Contains(sharedParents, path.Dir(dir)) || dir == "/" || slices.Contains(sharedDirs, dir) ||
+		isLibraryDir(dir) || slices.Contains(programDirs, dir)
+}
+
+// isLibraryDir reports whether the loader looks for libraries in a directory by
+// itself.
+func isLibraryDir(dir string) bool {
+	return slices.ContainsFunc(libraryDirs, func(glob string) bool {
+		ok, err := path.Match(glob, dir)
+		return err == nil && ok
+	})
+}
