@@ -73,7 +73,7 @@ func nginxOthers(i *Instance) {
 	at := func(path string) string { return "http://127.0.0.1:8080" + path }
 	status, body := i.Get(at("/lua"))
 	require.Equal(i, http.StatusOK, status, body)
-	require.Equal(i, "9DGcQ2S1lxGkTuHsH39m4g== 03.14\n", body)
+	require.Equal(i, "mpE4A3TQX5O9ark2LerseQ== 03.14\n", body)
 	status, body = i.Get(at("/js"))
 	require.Equal(i, http.StatusOK, status, body)
 	require.JSONEq(i, `{"method": "GET", "sum": 6}`, body)
