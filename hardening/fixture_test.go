@@ -22,8 +22,8 @@ import (
 //	dir PATH [MODE [UID:GID]]
 //	file PATH [MODE [UID:GID]] [TEXT]      TEXT begins with " or `
 //	link PATH TARGET
-//	prog PATH [needs NAME,NAME…]           a dynamically linked amd64 program
-//	lib PATH [needs NAME,NAME…]            a shared library, soname from its name
+//	prog PATH [needs NAME,NAME…] [imports SYMBOL,SYMBOL…] [TEXT]   a dynamically linked amd64 program
+//	lib PATH [needs NAME,NAME…] [imports SYMBOL,SYMBOL…] [TEXT]    a shared library, soname from its name
 //	deb NAME [essential] [auto] [priority=P] [section=S] [depends=A,B] [version=V]: PATH PATH…
 //
 // Parents are made as they are needed. "deb" writes a dpkg database whose
@@ -86,10 +86,11 @@ func (f *fixture) add(line string) {
 		}
 		return def
 	}
-	var needs []string
-	if i := slices.Index(words, "needs"); i >= 0 {
-		needs = strings.Split(words[i+1], ",")
-		words = words[:i]
+	list := func(key string) []string {
+		if i := slices.Index(words, key); i >= 0 {
+			return strings.Split(words[i+1], ",")
+		}
+		return nil
 	}
 	p := words[1]
 	switch words[0] {
@@ -102,9 +103,13 @@ func (f *fixture) add(line string) {
 	case "link":
 		f.must(os.Symlink(words[2], f.host(p)))
 	case "prog":
-		f.write(p, string(linkagetest.Image{Type: elf.ET_EXEC, Interp: "/lib64/ld-linux-x86-64.so.2", Needed: needs}.Bytes()), 0o755)
+		f.write(p, string(linkagetest.Image{
+			Type: elf.ET_EXEC, Interp: "/lib64/ld-linux-x86-64.so.2", Needed: list("needs"), Imports: list("imports"),
+		}.Bytes())+text, 0o755)
 	case "lib":
-		f.write(p, string(linkagetest.Image{Type: elf.ET_DYN, Soname: path.Base(p), Needed: needs}.Bytes()), 0o644)
+		f.write(p, string(linkagetest.Image{
+			Type: elf.ET_DYN, Soname: path.Base(p), Needed: list("needs"), Imports: list("imports"),
+		}.Bytes())+text, 0o644)
 	case "deb":
 		f.deb(line)
 	default:
