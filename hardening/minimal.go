@@ -127,21 +127,17 @@ func (inv *inventory) generated() (map[int]bool, error) {
 	if len(inv.packages) == 0 {
 		return nil, nil
 	}
-	globs, err := closure.Generated()
+	sys := &closure.System{Entries: inv.entries, Index: inv.index}
+	marked, err := sys.Generated()
 	if err != nil {
 		return nil, err
 	}
-	sys := &closure.System{Entries: inv.entries, Index: inv.index}
-	marked := map[int]bool{}
-	for _, g := range globs {
-		for _, i := range sys.Match(g) {
-			// Byte code without its source is somebody's program.
-			if e := inv.entries[i]; path.Ext(e.Path) == ".pyc" {
-				if source, ok := inv.sourceOf(e.Path); !ok || len(inv.owners[source]) == 0 {
-					continue
-				}
+	for i := range marked {
+		// Byte code without its source is somebody's program.
+		if e := inv.entries[i]; path.Ext(e.Path) == ".pyc" {
+			if source, ok := inv.sourceOf(e.Path); !ok || len(inv.owners[source]) == 0 {
+				delete(marked, i)
 			}
-			marked[i] = true
 		}
 	}
 	return marked, nil

@@ -10,6 +10,8 @@ import (
 
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/goccy/go-yaml"
+
+	"github.com/temper-images/temper/hardening/rootfs"
 )
 
 //go:embed rules/*.yaml
@@ -54,6 +56,9 @@ type condition struct {
 	Imports []string `yaml:"imports"`
 	// Except are globs of files whose imports do not count.
 	Except []string `yaml:"except"`
+	// Static are paths that a static program names: it imports nothing by which it
+	// could be known.
+	Static []string `yaml:"static"`
 	// Packages are names, with "*", of packages that have something reachable.
 	Packages []string `yaml:"packages"`
 	// Always holds from the beginning.
@@ -90,14 +95,12 @@ func parseRules(dt []byte) ([]rule, error) {
 		if r.Name == "" {
 			return nil, fmt.Errorf("rule %d has no name", i+1)
 		}
-		for _, globs := range []*[]string{&r.When.Paths, &r.When.Except, &r.Keep, &r.Only, &r.Unread, &r.Generated} {
-			expanded := expandAll(*globs)
-			for _, g := range expanded {
-				if !strings.HasPrefix(g, "/") || !doublestar.ValidatePattern(g) {
+		for _, globs := range [][]string{r.When.Paths, r.When.Except, r.When.Static, r.Keep, r.Only, r.Unread, r.Generated} {
+			for _, g := range globs {
+				if plain := strings.Replace(strings.Replace(g, "@lib/", "/", 1), "@bin/", "/", 1); !strings.HasPrefix(plain, "/") || !doublestar.ValidatePattern(plain) {
 					return nil, fmt.Errorf("rule %q: %q is no absolute glob", r.Name, g)
 				}
 			}
-			*globs = expanded
 		}
 	}
 	return rules, nil
@@ -115,22 +118,60 @@ var (
 	}
 )
 
-func expandAll(globs []string) []string {
-	var all []string
-	for _, g := range globs {
-		if rest, ok := strings.CutPrefix(g, "@lib/"); ok {
-			for _, d := range libraryDirs {
-				all = append(all, d+"/"+rest)
+// expand returns the globs for which a glob of a rule stands in a system. Looking
+// only into the directories that there are makes the difference between a step
+// that takes a moment and one that takes longer than all others.
+func (sys *System) expand(glob string) []string {
+	var dirs []string
+	rest, ok := strings.CutPrefix(glob, "@lib/")
+	if ok {
+		dirs = sys.directories(libraryDirs)
+	} else if rest, ok = strings.CutPrefix(glob, "@bin/"); ok {
+		dirs = sys.directories(programDirs)
+	} else {
+		return []string{glob}
+	}
+	globs := make([]string, len(dirs))
+	for i, d := range dirs {
+		globs[i] = d + "/" + rest
+	}
+	return globs
+}
+
+// directories returns those of the directories, the last element of which may be
+// a pattern, that there are.
+func (sys *System) directories(dirs []string) []string {
+	var found []string
+	for _, d := range dirs {
+		if !strings.Contains(d, "*") {
+			if i, ok := sys.Index[d]; ok && sys.Entries[i].Kind == rootfs.Directory {
+				found = append(found, d)
 			}
-		} else if rest, ok := strings.CutPrefix(g, "@bin/"); ok {
-			for _, d := range programDirs {
-				all = append(all, d+"/"+rest)
+			continue
+		}
+		parent, ok := sys.Index[path.Dir(d)]
+		if !ok {
+			continue
+		}
+		for _, c := range sys.children(parent) {
+			if ok, err := path.Match(d, sys.Entries[c].Path); err == nil && ok && sys.Entries[c].Kind == rootfs.Directory {
+				found = append(found, sys.Entries[c].Path)
 			}
-		} else {
-			all = append(all, g)
 		}
 	}
-	return all
+	return found
+}
+
+// children returns the entries in a directory.
+func (sys *System) children(dir int) []int {
+	prefix := strings.TrimSuffix(sys.Entries[dir].Path, "/") + "/"
+	var ids []int
+	for i := sys.lowerBound(prefix); i < len(sys.Entries) && strings.HasPrefix(sys.Entries[i].Path, prefix); {
+		ids = append(ids, i)
+		// What lies below a child comes after "child/" and before "child0".
+		i = max(i+1, sys.lowerBound(sys.Entries[i].Path+"0"))
+	}
+	return ids
 }
 
 // ruleIndex is what the rules say about the entries of one system.
@@ -141,6 +182,7 @@ type ruleIndex struct {
 	byEntry   map[int][]int
 	bySymbol  map[string][]int
 	byPackage map[int][]int
+	byName    map[string][]int
 	always    []int
 
 	// except lists, for a rule, the entries whose imports do not count.
@@ -157,20 +199,20 @@ type ruleIndex struct {
 func indexRules(sys *System, rules []rule) *ruleIndex {
 	n := len(sys.Entries)
 	x := &ruleIndex{
-		rules: rules, byEntry: map[int][]int{}, bySymbol: map[string][]int{}, byPackage: map[int][]int{},
+		rules: rules, byEntry: map[int][]int{}, bySymbol: map[string][]int{}, byPackage: map[int][]int{}, byName: map[string][]int{},
 		only: make([]bool, n), development: make([]bool, n), unread: make([]bool, n), unnamed: make([]bool, len(sys.Packages)),
 		builds: make([]bool, len(sys.Packages)), except: map[int]map[int]bool{},
 	}
 	for i, r := range rules {
 		for _, g := range r.When.Paths {
-			for _, e := range sys.Match(g) {
+			for _, e := range sys.matchRule(g) {
 				if ids := x.byEntry[e]; len(ids) == 0 || ids[len(ids)-1] != i {
 					x.byEntry[e] = append(ids, i)
 				}
 			}
 		}
 		for _, g := range r.When.Except {
-			for _, e := range sys.Match(g) {
+			for _, e := range sys.matchRule(g) {
 				if x.except[i] == nil {
 					x.except[i] = map[int]bool{}
 				}
@@ -179,6 +221,9 @@ func indexRules(sys *System, rules []rule) *ruleIndex {
 		}
 		for _, s := range r.When.Imports {
 			x.bySymbol[s] = append(x.bySymbol[s], i)
+		}
+		for _, p := range r.When.Static {
+			x.byName[p] = append(x.byName[p], i)
 		}
 		if r.When.Always {
 			x.always = append(x.always, i)
@@ -193,7 +238,7 @@ func indexRules(sys *System, rules []rule) *ruleIndex {
 			}
 		}
 		for _, g := range r.Only {
-			for _, e := range sys.Match(g) {
+			for _, e := range sys.matchRule(g) {
 				x.only[e] = true
 				if r.Development {
 					x.development[e] = true
@@ -201,7 +246,7 @@ func indexRules(sys *System, rules []rule) *ruleIndex {
 			}
 		}
 		for _, g := range r.Unread {
-			for _, e := range sys.Match(g) {
+			for _, e := range sys.matchRule(g) {
 				x.unread[e] = true
 			}
 		}
@@ -229,6 +274,15 @@ func (sys *System) Match(glob string) []int {
 		if isTree || doublestar.MatchUnvalidated(glob, sys.Entries[i].Path) {
 			ids = append(ids, i)
 		}
+	}
+	return ids
+}
+
+// matchRule is Match for a glob of a rule.
+func (sys *System) matchRule(glob string) []int {
+	var ids []int
+	for _, g := range sys.expand(glob) {
+		ids = append(ids, sys.Match(g)...)
 	}
 	return ids
 }
@@ -270,17 +324,20 @@ func Symbols() ([]string, error) {
 	return slices.Compact(all), nil
 }
 
-// Generated returns globs of files that the tools of a distribution make when a
-// package is installed. No package lists them, and yet nobody put them there on
-// purpose.
-func Generated() ([]string, error) {
+// Generated marks the entries that the tools of a distribution make when a package
+// is installed. No package lists them, and yet nobody put them there on purpose.
+func (sys *System) Generated() (map[int]bool, error) {
 	rules, err := builtin()
 	if err != nil {
 		return nil, err
 	}
-	var all []string
+	marked := map[int]bool{}
 	for _, r := range rules {
-		all = append(all, r.Generated...)
+		for _, g := range r.Generated {
+			for _, i := range sys.matchRule(g) {
+				marked[i] = true
+			}
+		}
 	}
-	return all, nil
+	return marked, nil
 }

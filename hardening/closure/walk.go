@@ -275,7 +275,7 @@ func (w *walk) fire(i int, from node) {
 	r := w.rules.rules[i]
 	why := "needs, by the rule " + r.Name + ","
 	for _, g := range r.Keep {
-		for _, e := range w.sys.Match(g) {
+		for _, e := range w.sys.matchRule(g) {
 			if !w.rules.development[e] {
 				w.reach(e, from, why)
 			}
@@ -316,6 +316,13 @@ func (w *walk) named(e int, n names) {
 }
 
 func (w *walk) namedPath(e int, p string) {
+	if rules := w.rules.byName[path.Clean(p)]; len(rules) > 0 {
+		if obj := w.sys.Objects[w.sys.Entries[e].Path]; obj != nil && obj.Static() {
+			for _, r := range rules {
+				w.fire(r, node(e))
+			}
+		}
+	}
 	t, ok := w.resolved[p]
 	if !ok {
 		clean := path.Clean(p)
