@@ -11,6 +11,7 @@ import (
 	bkclient "github.com/moby/buildkit/client"
 	"github.com/temper-images/temper/client/engine"
 	"github.com/temper-images/temper/client/output"
+	"github.com/temper-images/temper/client/recompress"
 )
 
 // exporterMoby is the image exporter of the BuildKit in a Docker engine.
@@ -24,6 +25,8 @@ type exports struct {
 	// written are the destinations, as the user named them.
 	written []string
 	loads   []*loading
+	// layout is what is compressed here, or nil. Whoever commits closes it.
+	layout *recompress.Layout
 }
 
 // loading is an archive on its way into a Docker engine.
@@ -77,7 +80,7 @@ func prepare(ctx context.Context, outputs []output.Output, r *Request, annotatio
 			if dirs++; dirs > 1 {
 				return nil, inputErrorf("BuildKit writes one OCI layout directory a build: write the others as archives, with -o type=oci,dest=FILE")
 			}
-			err = ex.addDir(&entry, o)
+			err = ex.addDir(&entry, o, r.Recompress)
 		case o.Dest == "-":
 			if stdoutUsed {
 				return nil, inputErrorf("two outputs cannot both go to standard output")
@@ -97,7 +100,7 @@ func prepare(ctx context.Context, outputs []output.Output, r *Request, annotatio
 	return ex, nil
 }
 
-func (ex *exports) addDir(entry *bkclient.ExportEntry, o output.Output) error {
+func (ex *exports) addDir(entry *bkclient.ExportEntry, o output.Output, re *recompress.Options) error {
 	dest, err := resolveDest(o.Dest)
 	if err != nil {
 		return err
@@ -106,10 +109,20 @@ func (ex *exports) addDir(entry *bkclient.ExportEntry, o output.Output) error {
 	if err != nil {
 		return err
 	}
-	entry.OutputDir = s.tmp
-	entry.Attrs["tar"] = "false"
 	ex.staged = append(ex.staged, s)
 	ex.written = append(ex.written, o.Dest)
+	entry.Attrs["tar"] = "false"
+	if re == nil {
+		entry.OutputDir = s.tmp
+		return nil
+	}
+	opts := *re
+	opts.Old = dest
+	if ex.layout, err = recompress.New(s.tmp, opts); err != nil {
+		return fmt.Errorf("output %s: %w", o.Dest, err)
+	}
+	entry.OutputStore = ex.layout.Store()
+	entry.Attrs["compression"], entry.Attrs["force-compression"] = "uncompressed", "true"
 	return nil
 }
 
@@ -204,6 +217,10 @@ func (ex *exports) abort(cause error) error {
 	for _, l := range ex.loads {
 		l.pipe.CloseWithError(cause)
 		<-l.done
+	}
+	if ex.layout != nil {
+		errs = append(errs, ex.layout.Close())
+		ex.layout = nil
 	}
 	for _, s := range ex.staged {
 		errs = append(errs, s.abort())

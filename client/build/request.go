@@ -9,6 +9,7 @@ import (
 	"github.com/docker/cli/cli/config/configfile"
 	bkclient "github.com/moby/buildkit/client"
 	"github.com/temper-images/temper/client/frontend"
+	"github.com/temper-images/temper/client/recompress"
 )
 
 // Request says what to build. Fields that hold specifications take what the
@@ -74,6 +75,10 @@ type Request struct {
 	// Outputs say where the image goes. Empty means an OCI layout named after
 	// the context.
 	Outputs []string
+	// Recompress, when it is set, has the layers compressed here and not by the builder.
+	// The only output then is the directory of an OCI layout that says nothing of
+	// compression. The builder keeps the layers as they were exported, uncompressed.
+	Recompress *recompress.Options
 	// Stdout takes the outputs whose destination is "-".
 	Stdout io.Writer
 	// Call asks the frontend a question instead of building; see ParseCall.

@@ -22,6 +22,7 @@ import (
 	"github.com/temper-images/temper/client/engine"
 	"github.com/temper-images/temper/client/frontend"
 	"github.com/temper-images/temper/client/output"
+	"github.com/temper-images/temper/client/recompress"
 	"github.com/temper-images/temper/frontend/config"
 	"github.com/temper-images/temper/hardening/spec"
 	"google.golang.org/grpc/codes"
@@ -38,6 +39,9 @@ type Result struct {
 	Reports map[string]*spec.Report
 	// Written are the destinations of outputs, as the request named them.
 	Written []string
+	// Recompressed has the layers as the builder sent them, for requests that ask for
+	// that. It is to be closed; nil for others.
+	Recompressed *recompress.Layout
 	// Messages are what a Docker engine said to an image that it took.
 	Messages []string
 	// Dockerfile is how the user names the Dockerfile.
@@ -103,10 +107,14 @@ func Run(ctx context.Context, b *builder.Builder, r Request) (_ *Result, err err
 		return nil, explain(ctx, b, ex, err)
 	}
 	res.Dockerfile = in.dockerfile
+	if err := ex.compress(ctx, res); err != nil {
+		return nil, explain(ctx, b, ex, err)
+	}
 	if res.Messages, err = ex.commit(); err != nil {
 		return nil, explain(ctx, b, ex, err)
 	}
 	res.Written = ex.written
+	res.Recompressed, ex.layout = ex.layout, nil
 	if r.Provenance && r.Call == nil {
 		if res.Provenance, err = fetchProvenance(ctx, b.Client, so.Ref); err != nil {
 			res.NoProvenance = &NoProvenanceError{Builder: b.Address, Err: err}

@@ -55,6 +55,10 @@ type Options struct {
 	MaxSize int64
 	// MaxEntries bounds the entries of the layers together; 0 is DefaultMaxEntries.
 	MaxEntries int
+	// Uncompressed, when set, is asked for the archive of a layer by its diff ID before the
+	// layer itself is read. Nil for an answer has the layer read. What is read is checked
+	// in either case.
+	Uncompressed func(diffID digest.Digest) *io.SectionReader
 	// Progress, when set, is told how many bytes of the layers, as they are
 	// stored, have been read, and how many there are.
 	Progress func(done, total int64)
@@ -124,7 +128,7 @@ func (e *Entry) SameContent(other *Entry) bool {
 // Open reads all layers of img. It checks each against its diff ID; the error
 // then is a DiffIDError. The file system is to be closed.
 func Open(ctx context.Context, img v1.Image, o Options) (_ *FS, err error) {
-	layers, err := layersOf(img)
+	layers, err := layersOf(img, o)
 	if err != nil {
 		return nil, fmt.Errorf("read image: %w", err)
 	}

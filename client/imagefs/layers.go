@@ -26,9 +26,11 @@ type layer struct {
 	name   string
 	diffID digest.Digest
 	size   int64
+	// archive is the layer as it is unpacked, where that is at hand.
+	archive *io.SectionReader
 }
 
-func layersOf(img v1.Image) ([]layer, error) {
+func layersOf(img v1.Image, o Options) ([]layer, error) {
 	cfg, err := img.ConfigFile()
 	if err != nil {
 		return nil, err
@@ -55,6 +57,12 @@ func layersOf(img v1.Image) ([]layer, error) {
 			return nil, fmt.Errorf("diff ID %q: %w", d, err)
 		}
 		out[i] = layer{Layer: l, name: h.String(), diffID: d, size: max(size, 0)}
+		if o.Uncompressed == nil {
+			continue
+		}
+		if rd := o.Uncompressed(d); rd != nil {
+			out[i].archive, out[i].size = rd, rd.Size()
+		}
 	}
 	return out, nil
 }
@@ -144,6 +152,10 @@ var (
 // openArchive finds out by the first bytes how the layer is compressed, since
 // media types are known to be wrong.
 func openArchive(ctx context.Context, l layer, m *meter, h hash.Hash) (_ *archive, err error) {
+	if l.archive != nil {
+		in := bufio.NewReaderSize(&packed{ctx, l.archive, m}, 1<<20)
+		return &archive{Reader: &unpacked{ctx, in, h, m}}, nil
+	}
 	rc, err := l.Compressed()
 	if err != nil {
 		return nil, err

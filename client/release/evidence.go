@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	digest "github.com/opencontainers/go-digest"
+
 	"github.com/temper-images/temper/client/artifact"
 	"github.com/temper-images/temper/client/build"
 	"github.com/temper-images/temper/client/ci"
@@ -81,6 +83,14 @@ type origin struct {
 	frontend    *frontend.Frontend
 	dockerfile  document
 	stages      []stageLayout
+}
+
+// uncompressed finds the layers of the image as the builder sent them, where it did.
+func (s *origin) uncompressed() func(digest.Digest) *io.SectionReader {
+	if s == nil || s.result.Recompressed == nil {
+		return nil
+	}
+	return s.result.Recompressed.Uncompressed
 }
 
 // Make makes the evidence about images that exist already.

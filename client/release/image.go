@@ -129,7 +129,9 @@ func (x *examination) index(ctx context.Context) error {
 			}
 			size += n
 		}
-		if x.fsys, err = imagefs.Open(ctx, x.img.Image, imagefs.Options{Progress: func(done, total int64) { s.Progress("reading layers", done, total) }}); err != nil {
+		if x.fsys, err = imagefs.Open(ctx, x.img.Image, imagefs.Options{
+			Uncompressed: x.src.uncompressed(), Progress: func(done, total int64) { s.Progress("reading layers", done, total) },
+		}); err != nil {
 			return err
 		}
 		if x.inspects() {

@@ -124,6 +124,7 @@ func Run(ctx context.Context, b *builder.Builder, r build.Request, o Options) (r
 	if o.Settings.Remote {
 		r.EffectiveConfig = true
 	}
+	r.Recompress = o.recompress(&r)
 	res = &Result{Layout: layout}
 	if o.Build == nil {
 		o.Build = func(ctx context.Context, r build.Request) (*build.Result, error) { return build.Run(ctx, b, r) }
@@ -133,6 +134,9 @@ func Run(ctx context.Context, b *builder.Builder, r build.Request, o Options) (r
 			return nil, context.Cause(building)
 		}
 		return nil, err
+	}
+	if l := res.Build.Recompressed; l != nil {
+		defer func() { err = errors.Join(err, l.Close()) }()
 	}
 	if o, err = o.effective(res.Build); err != nil {
 		return nil, err
@@ -244,6 +248,7 @@ func (o Options) builderStages(ctx context.Context, b *builder.Builder, r build.
 	for i, name := range names {
 		dir := filepath.Join(tmp, strconv.Itoa(i))
 		r.Target, r.Outputs, r.Tags, r.Provenance, r.EffectiveConfig, r.Status = name, []string{dir}, nil, false, false, nil
+		r.Recompress = nil
 		if _, err := build.Run(ctx, b, r); err != nil {
 			return nil, nil, errors.Join(fmt.Errorf("build stage %s to catalogue it (sbom.stages): %w", name, err), remove())
 		}

@@ -27,6 +27,7 @@ type Fact struct {
 const (
 	Pipeline   = "pipeline"
 	Build      = "build"
+	Compress   = "compress"
 	Database   = "database"
 	Catalogue  = "catalogue"
 	SBOM       = "sbom"
@@ -43,6 +44,7 @@ const (
 	Save       = "save"
 	Load       = "load"
 	Journal    = "journal"
+	Read       = "read"
 )
 
 // The facts that several events have.
@@ -71,6 +73,10 @@ var Events = []Event{
 		number("packages_before", "packages before hardening"), number("packages_after", "packages after hardening"),
 		number("before_bytes", "size of the root filesystem before hardening"),
 		number("after_bytes", "size of the root filesystem after hardening"),
+	}},
+	{Compress, "finish the image's layout, whose layers were compressed while they came from the builder", []Fact{
+		image, number("layers", "layers of the image"), number("unchanged_layers", "of these, layers that an earlier release compressed"),
+		number("uncompressed_bytes", "size of the layers as the builder sent them"), number("compressed_bytes", "their size compressed"),
 	}},
 	{Database, "open, and where due download, the vulnerability database", []Fact{
 		text("built", "when the database was built, RFC 3339"), text("source", "where it came from"),
@@ -122,6 +128,9 @@ var Events = []Event{
 	{Copy, "copy an image with everything attached to another registry", moved()},
 	{Save, "save an image with everything attached into a file", moved()},
 	{Load, "push a saved image with everything attached", moved()},
+	{Read, "read the files and packages of an image, to explain or compare them", []Fact{
+		image, platform, number("packages", "packages of the distribution"), number("files", "files of the image"), size,
+	}},
 }
 
 // moved are the facts of an image that went from one place to another.
