@@ -117,7 +117,7 @@ func (g *gateway) Solve(_ context.Context, req gwclient.SolveRequest) (*gwclient
 				return nil, err
 			}
 		}
-	case last.GetExec() != nil && slices.Contains(last.GetExec().Meta.Args, "harden"):
+	case last.GetExec() != nil && slices.Contains(last.GetExec().Meta.Args, "verify"):
 		dt, err := g.report.Marshal()
 		if err != nil {
 			return nil, err

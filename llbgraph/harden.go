@@ -27,6 +27,8 @@ const (
 	rootfsMount   = "/rootfs"
 	outMount      = "/out"
 	reportMount   = "/report"
+	hardenedMount = "/hardened"
+	pruningMount  = "/pruning"
 	tmpMount      = "/tmp"
 
 	settingsFile = "settings.json"
@@ -57,14 +59,17 @@ type Input struct {
 // Output is the result of Harden. Both states can be marshalled as they are.
 type Output struct {
 	// State is the hardened root filesystem in exactly one layer. It has the
-	// environment, directory and user of the runtime state.
+	// environment, directory and user of the runtime state. It is not verified
+	// before Report is there: a layer that a step only reads has no other way to
+	// depend on it.
 	State llb.State
-	// Report holds the file spec.ReportFile.
+	// Report holds the file spec.ReportFile, which the last step writes.
 	Report llb.State
 }
 
-// Harden adds the steps that prune a root filesystem into one new layer and check
-// the result: when a promise is broken, there is no result.
+// Harden adds the steps that prune a root filesystem into one new layer, check
+// the result, and verify it once more by other means: when a promise is broken,
+// there is no report, and what asks for both outputs has no result.
 func Harden(in Input) (Output, error) {
 	if in.Runtime.Output() == nil {
 		return Output{}, errors.New("the runtime stage is empty")
@@ -81,8 +86,8 @@ func Harden(in Input) (Output, error) {
 		in.constraints(1, "write settings")...,
 	)
 
-	// One step prunes and checks: the check costs less than starting a container
-	// for it, and no result exists that was not checked.
+	// One step prunes and checks: that check costs less than starting a container
+	// for it, and no layer exists that was not checked.
 	run := in.run(2, "prune, squash into one layer and check",
 		"harden",
 		"--settings", path.Join(settingsMount, settingsFile),
@@ -93,7 +98,23 @@ func Harden(in Input) (Output, error) {
 	run.AddMount(settingsMount, settings, llb.Readonly)
 	in.mountTree(run, rootfsMount, in.Runtime)
 	pruned := run.AddMount(outMount, llb.Scratch())
-	report := run.AddMount(reportMount, llb.Scratch())
+	pruning := run.AddMount(reportMount, llb.Scratch())
+
+	// Another plays the dynamic loader on what was written. It sees the files as
+	// the image will hold them, and nothing of what the first one knew.
+	verify := in.run(3, "verify that every program and library still loads",
+		"verify",
+		"--settings", path.Join(settingsMount, settingsFile),
+		"--rootfs", rootfsMount,
+		"--hardened", hardenedMount,
+		"--pruning", pruningMount,
+		"--report", reportMount,
+	)
+	verify.AddMount(settingsMount, settings, llb.Readonly)
+	in.mountTree(verify, rootfsMount, in.Runtime)
+	in.mountTree(verify, hardenedMount, pruned)
+	in.mountTree(verify, pruningMount, pruning)
+	report := verify.AddMount(reportMount, llb.Scratch())
 
 	// A state that is derived from another loses its marshal defaults, and one
 	// that comes out of a step has that step's platform: set both again.
@@ -105,7 +126,7 @@ func Harden(in Input) (Output, error) {
 }
 
 // steps is how many steps Harden adds.
-const steps = 2
+const steps = 3
 
 // run starts a step that runs the helper on the build platform, without network
 // and on a read-only root.

@@ -179,6 +179,45 @@ func TestHardenState(t *testing.T) {
 	}
 }
 
+// TestHardenReport proves that the report comes out of a step that reads, and
+// only reads, the layer of the image and the stage that it was made from.
+func TestHardenReport(t *testing.T) {
+	out, err := Harden(input())
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := decode(t, out.State)
+	ops := decode(t, out.Report)
+	runs := execs(ops)
+	if len(runs) != 2 || runs[1].proto.GetExec().Meta.Args[1] != "verify" {
+		t.Fatalf("steps %v", runs)
+	}
+	verify := runs[1].proto
+	if last := ops[len(ops)-1]; last.proto.Inputs[0].Digest != digestOf(t, verify) {
+		t.Errorf("the report is not of the last step: %v", last.Inputs)
+	}
+	for _, m := range verify.GetExec().Mounts {
+		if m.Dest == hardenedMount {
+			layer := state[len(state)-1].proto.Inputs[0]
+			if in := verify.Inputs[m.Input]; in.Digest != layer.Digest || in.Index != layer.Index {
+				t.Errorf("%s is not the layer of the image: %v, want %v", m.Dest, in, layer)
+			}
+		}
+		if m.Dest != reportMount && m.Dest != tmpMount && !m.Readonly {
+			t.Errorf("mount %s is writable", m.Dest)
+		}
+	}
+}
+
+func digestOf(t *testing.T, op *pb.Op) string {
+	t.Helper()
+	dt, err := op.MarshalVT()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest.FromBytes(dt).String()
+}
+
 func TestHardenPlatform(t *testing.T) {
 	in := input()
 	in.Target = arm64

@@ -32,6 +32,7 @@ const (
 
 const usage = `usage: temper-frontend                 run as a BuildKit gateway frontend
        temper-frontend harden FLAGS    write the hardened form of a root filesystem and check it
+       temper-frontend verify FLAGS    play the dynamic loader on what harden wrote
        temper-frontend version         say which version this is
 `
 
@@ -85,6 +86,8 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	switch verb {
 	case "harden":
 		return harden(ctx, args, stderr)
+	case "verify":
+		return verify(ctx, args, stderr)
 	case "version":
 		_, err := fmt.Fprintln(stdout, version())
 		return err
