@@ -33,7 +33,7 @@ func lighttpdOthers(i *Instance) {
 	require.Equal(i, "GET asked for words\n", body)
 	status, body = i.Get(at("/downloads/"))
 	require.Equal(i, http.StatusOK, status)
-	require.Contains(i, body, "create-mime.conf.pl")
+	require.Contains(i, body, "10-cgi.conf")
 	res, body := i.Do(http.MethodGet, at("/style.css"), http.Header{"Accept-Encoding": {"gzip"}}, "")
 	require.Equal(i, "gzip", res.Header.Get("Content-Encoding"))
 	require.Contains(i, gunzip(i, body), "font-family")

@@ -77,7 +77,7 @@ func nginxOthers(i *Instance) {
 	status, body = i.Get(at("/js"))
 	require.Equal(i, http.StatusOK, status, body)
 	require.JSONEq(i, `{"method": "GET", "sum": 6}`, body)
-	status, body = i.Get(at("/books.html"))
+	status, body = i.Get(at("/books.xml"))
 	require.Equal(i, http.StatusOK, status, body)
 	require.Contains(i, strings.ReplaceAll(body, "\n", ""), "<ul><li>Dracula</li><li>Frankenstein</li></ul>")
 	require.Equal(i, image.Pt(16, 32), nginxSize(i, "/turned/photo.jpg"))
