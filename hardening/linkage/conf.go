@@ -12,6 +12,7 @@ const (
 	maxConfFiles = 1024
 	maxConfDirs  = 4096
 	maxConfDepth = 16
+	maxConfNames = 4 << 20 // names that patterns are compared with
 )
 
 // confReader reads ld.so.conf as ldconfig(8) does.
@@ -19,6 +20,7 @@ type confReader struct {
 	fs    FS
 	seen  map[string]bool // by canonical path, so that a file that includes itself ends
 	dirs  []string
+	names int // compared with patterns
 	warns []string
 }
 
@@ -93,10 +95,14 @@ func (c *confReader) match(base, part string) []string {
 	if err != nil {
 		return nil
 	}
+	if c.names > maxConfNames {
+		return nil
+	}
 	names, err := c.fs.ReadDir(canonical)
 	if err != nil {
 		return nil
 	}
+	c.names += len(names)
 	var found []string
 	for _, name := range slices.Sorted(slices.Values(names)) {
 		if strings.HasPrefix(name, ".") && !strings.HasPrefix(part, ".") {

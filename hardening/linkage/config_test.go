@@ -2,6 +2,7 @@ package linkage
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
@@ -142,6 +143,20 @@ func TestReadConf(t *testing.T) {
 				t.Errorf("(-want +got):\n%s%q", diff, warns)
 			}
 		})
+	}
+}
+
+// TestReadConfIsBounded tests that patterns which match nothing, in a large
+// directory, come to an end.
+func TestReadConfIsBounded(t *testing.T) {
+	files := map[string]string{"/etc/ld.so.conf": strings.Repeat("include /d/*z\n", maxConf/14) + "/a\n"}
+	for i := range 1000 {
+		files[fmt.Sprintf("/d/%d", i)] = ""
+	}
+	c := &confReader{fs: newTreeFS(files), seen: map[string]bool{}}
+	c.read(confFile, 0)
+	if len(c.dirs) != 1 || c.names > maxConfNames+1000 {
+		t.Errorf("%q after %d names", c.dirs, c.names)
 	}
 }
 

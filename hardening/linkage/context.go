@@ -89,6 +89,9 @@ func (r *Resolver) addFound(n *node, i int, h *hit) {
 	}
 	d := &r.deps[n.path][i]
 	// A file that is in memory already was found by its own chain of symlinks.
+	if len(d.Files) == 0 && !r.loaderOf(n.obj).musl {
+		d.Lacks = n.obj.Lacking(d.Name, h.obj)
+	}
 	if !slices.ContainsFunc(d.Files, func(f File) bool { return f.Path == h.Path }) {
 		d.Files = append(d.Files, h.File)
 	}

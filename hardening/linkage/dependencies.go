@@ -29,7 +29,14 @@ func (r *Resolver) resolveEach(ctx context.Context, paths []string) error {
 			deps = append(deps, d)
 		}
 		deps = r.appendNames(deps, Needed, o.Needed, n, l)
-		r.deps[p] = r.appendNames(deps, Dlopen, o.Dlopen, n, l)
+		for _, note := range o.Dlopen {
+			at := len(deps)
+			deps = r.appendNames(deps, Dlopen, note.Sonames, n, l)
+			for i := range deps[at:] {
+				deps[at+i].Priority = note.Priority
+			}
+		}
+		r.deps[p] = deps
 	}
 	return nil
 }
@@ -44,7 +51,11 @@ func (r *Resolver) alive(ctx context.Context) error {
 func (r *Resolver) appendNames(deps []Dependency, kind DependencyKind, names []string, n *node, l *loader) []Dependency {
 	for _, name := range names {
 		s := r.find(name, n, l)
-		deps = append(deps, Dependency{Kind: kind, Name: name, Files: s.files()})
+		d := Dependency{Kind: kind, Name: name, Files: s.files()}
+		if kind == Needed && s.found != nil && !l.musl {
+			d.Lacks = n.obj.Lacking(name, s.found.obj)
+		}
+		deps = append(deps, d)
 	}
 	return deps
 }

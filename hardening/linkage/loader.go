@@ -45,6 +45,8 @@ func (r *Resolver) loader(abi ABI, interp string) *loader {
 	if interp != "" {
 		if h := r.open(r.absolute(interp)); h != nil && h.obj.ABI == abi {
 			l.file = h
+			// On Alpine glibc's name may be a link to musl (libc6-compat).
+			l.musl = l.musl || isMusl(h.Path)
 		}
 	}
 	dirs := r.defaultDirs(l)
@@ -149,7 +151,11 @@ func (r *Resolver) defaultDirs(l *loader) []string {
 // prefix that the loader is installed in, or else those compiled into musl.
 func (r *Resolver) muslDirs(l *loader) []string {
 	builtin := []string{"/lib", "/usr/local/lib", "/usr/lib"}
-	arch, ok := strings.CutSuffix(strings.TrimPrefix(path.Base(l.interp), "ld-musl-"), ".so.1")
+	name := path.Base(l.interp)
+	if !isMusl(name) && l.file != nil {
+		name = path.Base(l.file.Path)
+	}
+	arch, ok := strings.CutSuffix(strings.TrimPrefix(name, "ld-musl-"), ".so.1")
 	if !ok {
 		return builtin
 	}

@@ -17,6 +17,7 @@ const (
 	maxNoteSegments = 16
 	maxNotes        = 64 << 10 // bytes of one PT_NOTE segment
 	maxDlopen       = 256      // sonames
+	maxFeature      = 128      // bytes of a feature's name
 )
 
 // dlopenNotes adds the sonames of the dlopen notes in a PT_NOTE segment. Notes
@@ -52,17 +53,34 @@ func (m *image) dlopenNotes(o *Object, p segment) error {
 
 func (o *Object) addDlopen(desc []byte) {
 	var entries []struct {
-		Soname []string `json:"soname"`
+		Soname   []string `json:"soname"`
+		Feature  string   `json:"feature"`
+		Priority string   `json:"priority"`
 	}
 	if json.Unmarshal(desc, &entries) != nil {
 		return
 	}
+	count := 0
+	for _, n := range o.Dlopen {
+		count += len(n.Sonames)
+	}
 	for _, e := range entries {
+		n := DlopenNote{Feature: e.Feature[:min(len(e.Feature), maxFeature)], Priority: Recommended}
+		switch e.Priority {
+		case "required":
+			n.Priority = Required
+		case "suggested":
+			n.Priority = Suggested
+		}
 		for _, name := range e.Soname {
-			if name == "" || len(name) > maxName || strings.IndexByte(name, 0) >= 0 || len(o.Dlopen) == maxDlopen {
+			if name == "" || len(name) > maxName || strings.IndexByte(name, 0) >= 0 || count == maxDlopen {
 				continue
 			}
-			o.Dlopen = append(o.Dlopen, name)
+			count++
+			n.Sonames = append(n.Sonames, name)
+		}
+		if len(n.Sonames) > 0 {
+			o.Dlopen = append(o.Dlopen, n)
 		}
 	}
 }

@@ -26,6 +26,29 @@ func malformed(format string, args ...any) error {
 	return &FormatError{Reason: fmt.Sprintf(format, args...)}
 }
 
+// Priority says how much a file depends on what it loads while it runs.
+type Priority uint8
+
+// The values of Priority, in the words of the specification.
+const (
+	// Required: the file does not work without.
+	Required Priority = iota
+	// Recommended: an important part of it does not. This is what a note means
+	// that names no priority.
+	Recommended
+	// Suggested: a secondary part of it does not.
+	Suggested
+)
+
+// DlopenNote is a feature for which a file loads a library while it runs.
+type DlopenNote struct {
+	// Sonames are the libraries, any of which will do, the best first.
+	Sonames []string
+	// Feature is the feature's name, empty when the note has none.
+	Feature  string
+	Priority Priority
+}
+
 // ABI is what must be equal in a file and in the libraries that are loaded with
 // it; the loader passes over a file of another ABI and goes on searching.
 type ABI struct {
@@ -70,9 +93,14 @@ type Object struct {
 	RPath, RunPath []string
 	// NoDefaultLib is DF_1_NODEFLIB: default directories are not searched.
 	NoDefaultLib bool
-	// Dlopen lists the sonames that the file says it may load while it runs, in
-	// the order of its notes (UAPI specification "ELF dlopen metadata").
-	Dlopen []string
+	// Defines are the symbol versions that the file defines, sorted; nil when it
+	// has no table of them. Requires are those that it requires of others.
+	Defines  []string
+	Requires []Requirement
+	// Dlopen lists what the file says it may load while it runs, in the order of
+	// its notes (UAPI specification "ELF dlopen metadata"). An auxiliary filter
+	// (DT_AUXILIARY), which is loaded where there is one, counts as recommended.
+	Dlopen []DlopenNote
 	// Imports are those symbols of a Watch that the file imports, sorted. It is
 	// nil after Parse.
 	Imports []string

@@ -271,13 +271,16 @@ func (m *image) dynamic(o *Object, p segment) (pie bool, err error) {
 	}
 	o.NoDefaultLib = d.flags1&uint64(elf.DF_1_NODEFLIB) != 0
 	pie = d.flags1&uint64(elf.DF_1_PIE) != 0
-	if len(d.needed) > 0 || d.soname != nil || d.rpath != nil || d.runpath != nil {
+	if len(d.needed)+len(d.auxiliary) > 0 || d.soname != nil || d.rpath != nil || d.runpath != nil {
 		if err := d.locate(m); err != nil {
 			return false, err
 		}
 		if err := d.names(m, o); err != nil {
 			return false, err
 		}
+	}
+	if err := d.versions(m, o); err != nil {
+		return false, err
 	}
 	d.hashWord = 4
 	if o.ABI.Class == elf.ELFCLASS64 && o.ABI.Machine == elf.EM_S390 {
@@ -290,11 +293,12 @@ func (m *image) dynamic(o *Object, p segment) (pie bool, err error) {
 // dynamicTable is what was read in a dynamic section. Names are offsets into the
 // string table.
 type dynamicTable struct {
-	needed                 []uint64
+	needed, auxiliary      []uint64
 	soname, rpath, runpath *uint64
 	flags1                 uint64
 	strtab, strsz          uint64
 	str, end               uint64   // file offsets of the string table
+	verdef, verneed        uint64   // addresses, 0 when absent
 	symtab, hash, gnuHash  uint64   // addresses, 0 when absent
 	hashWord               uint64   // bytes of a word in the table at hash
 	addresses              []uint64 // where tables start that may follow the symbol table
@@ -315,11 +319,17 @@ func (d *dynamicTable) decode(m *image, table []byte) error {
 		switch elf.DynTag(tag) {
 		case elf.DT_NULL:
 			return nil
-		case elf.DT_NEEDED:
+		case elf.DT_NEEDED, elf.DT_FILTER:
+			// A filter is loaded like a library that is needed, only its symbols
+			// are taken differently.
 			if len(d.needed) == maxNeeded {
 				return malformed("it needs more than %d libraries", maxNeeded)
 			}
 			d.needed = append(d.needed, val)
+		case elf.DT_AUXILIARY:
+			if len(d.auxiliary) < maxNeeded {
+				d.auxiliary = append(d.auxiliary, val)
+			}
 		case elf.DT_SONAME:
 			d.soname = &val
 		case elf.DT_RPATH:
@@ -339,7 +349,13 @@ func (d *dynamicTable) decode(m *image, table []byte) error {
 		case elf.DT_GNU_HASH:
 			d.gnuHash = val
 			d.addresses = append(d.addresses, val)
-		case elf.DT_RELA, elf.DT_REL, elf.DT_JMPREL, elf.DT_VERSYM, elf.DT_VERNEED, elf.DT_VERDEF, elf.DT_INIT, elf.DT_PLTGOT:
+		case elf.DT_VERDEF:
+			d.verdef = val
+			d.addresses = append(d.addresses, val)
+		case elf.DT_VERNEED:
+			d.verneed = val
+			d.addresses = append(d.addresses, val)
+		case elf.DT_RELA, elf.DT_REL, elf.DT_JMPREL, elf.DT_VERSYM, elf.DT_INIT, elf.DT_PLTGOT:
 			d.addresses = append(d.addresses, val)
 		case elf.DT_STRSZ:
 			d.strsz = val
@@ -373,6 +389,13 @@ func (d *dynamicTable) names(m *image, o *Object) error {
 		if !isKernels(name) {
 			o.Needed = append(o.Needed, name)
 		}
+	}
+	for _, v := range d.auxiliary {
+		name, err := d.name(m, v, maxName)
+		if err != nil {
+			return fmt.Errorf("auxiliary filter (DT_AUXILIARY): %w", err)
+		}
+		o.Dlopen = append(o.Dlopen, DlopenNote{Sonames: []string{name}, Priority: Recommended})
 	}
 	if d.soname != nil {
 		name, err := d.name(m, *d.soname, maxName)

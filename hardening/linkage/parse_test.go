@@ -26,8 +26,13 @@ func TestParseABIs(t *testing.T) {
 				got, err := parseBytes(forABI(abi, linkagetest.Image{
 					Interp: "/lib/ld.so", Needed: []string{"libm.so.6", "linux-vdso.so.1", "libc.so.6"},
 					RunPath: str("$ORIGIN/../lib:/opt/lib"), Flags1: uint64(elf.DF_1_PIE | elf.DF_1_NODEFLIB),
-					Dlopen:  `[{"soname":["libz.so.1"],"priority":"required"},{"soname":["liba.so.2","liba.so.1"],"feature":"a"}]`,
-					Padding: padding,
+					Dlopen:  `[{"soname":["libz.so.1"],"priority":"required"},{"soname":["liba.so.2","liba.so.1"],"feature":"a"},{"soname":["libs.so"],"priority":"suggested"}]`,
+					Padding: padding, Property: true,
+					Defines: []string{"libx.so.1", "X_2", "X_1"},
+					Requires: []linkagetest.Require{
+						{File: "libc.so.6", Versions: []string{"GLIBC_2.36", "GLIBC_2.2.5"}},
+						{File: "libm.so.6", Versions: []string{"GLIBC_2.2.5"}, Weak: true},
+					},
 				}).Bytes())
 				if err != nil {
 					t.Fatal(err)
@@ -35,7 +40,13 @@ func TestParseABIs(t *testing.T) {
 				want := &Object{
 					ABI: abi, Type: elf.ET_DYN, Kind: Program, Interp: "/lib/ld.so",
 					Needed: []string{"libm.so.6", "libc.so.6"}, RunPath: []string{"$ORIGIN/../lib", "/opt/lib"},
-					NoDefaultLib: true, Dlopen: []string{"libz.so.1", "liba.so.2", "liba.so.1"},
+					Defines:      []string{"X_1", "X_2", "libx.so.1"},
+					Requires:     []Requirement{{File: "libc.so.6", Versions: []string{"GLIBC_2.36", "GLIBC_2.2.5"}}, {File: "libm.so.6"}},
+					NoDefaultLib: true, Dlopen: []DlopenNote{
+						{Sonames: []string{"libz.so.1"}, Priority: Required},
+						{Sonames: []string{"liba.so.2", "liba.so.1"}, Feature: "a", Priority: Recommended},
+						{Sonames: []string{"libs.so"}, Priority: Suggested},
+					},
 				}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
@@ -224,6 +235,45 @@ func TestParseIgnoresBadNotes(t *testing.T) {
 				t.Errorf("size %d: %+v, %v", size, o, err)
 			}
 		}
+	}
+}
+
+// TestParseIgnoresBadVersions tests that a table of versions that is malformed says
+// nothing, and leaves the rest readable.
+func TestParseIgnoresBadVersions(t *testing.T) {
+	image := linkagetest.Image{
+		Needed: []string{"libc.so.6"}, Defines: []string{"X_1", "X_2"},
+		Requires: []linkagetest.Require{{File: "libc.so.6", Versions: []string{"C_1", "C_2"}}},
+	}
+	b := image.Bytes()
+	le := binary.LittleEndian
+	verdef := bytes.Index(b, []byte{1, 0, 0, 0, 1, 0, 1, 0}) // the first definition's start
+	verneed := bytes.Index(b, []byte{1, 0, 2, 0})
+	if verdef < 0 || verneed < 0 {
+		t.Fatal("no tables")
+	}
+	for name, at := range map[string]int{
+		"definition's name": verdef + 20, "definition's names": verdef + 12, "next definition": verdef + 16,
+		"file": verneed + 4, "versions": verneed + 8, "next file": verneed + 12, "version": verneed + 16 + 8, "next version": verneed + 16 + 12,
+	} {
+		for _, v := range []uint32{1 << 20, ^uint32(0)} {
+			c := bytes.Clone(b)
+			le.PutUint32(c[at:], v)
+			o, err := parseBytes(c)
+			if err != nil || len(o.Needed) != 1 {
+				t.Errorf("%s %#x: %+v, %v", name, v, o, err)
+				continue
+			}
+			if at < verneed && o.Defines != nil || at >= verneed && o.Requires != nil {
+				t.Errorf("%s %#x: %q, %q", name, v, o.Defines, o.Requires)
+			}
+		}
+	}
+	// A chain without an end.
+	c := bytes.Clone(b)
+	le.PutUint32(c[verdef+28+16:], ^uint32(0)-27) // back to the start, modulo 2^32
+	if o, err := parseBytes(c); err != nil || o.Defines != nil {
+		t.Errorf("%q, %v", o.Defines, err)
 	}
 }
 

@@ -43,8 +43,8 @@ const (
 	Needed DependencyKind = iota
 	// Interpreter is the path in PT_INTERP.
 	Interpreter
-	// Dlopen is a soname in a dlopen note: the file works, perhaps with fewer
-	// features, when there is no such library.
+	// Dlopen is a soname in a dlopen note, or an auxiliary filter: the file can be
+	// loaded without it, and works as far as Priority says.
 	Dlopen
 	// Preload is a library in LD_PRELOAD or /etc/ld.so.preload. The loader
 	// warns and goes on when there is no such library.
@@ -54,6 +54,8 @@ const (
 // Dependency is a library that a file asks for.
 type Dependency struct {
 	Kind DependencyKind
+	// Priority only counts where Kind is Dlopen.
+	Priority Priority
 	// Name is what the file asks for, as written: a soname or a path.
 	Name string
 	// Files are the files that the loader takes for the name: the first one on
@@ -66,6 +68,9 @@ type Dependency struct {
 	// satisfy it when something else has loaded them before, or once ldconfig has
 	// run. Sorted by path.
 	Candidates []File
+	// Lacks, only where Kind is Needed, are the symbol versions that the file
+	// requires and the first of Files does not define: glibc refuses to go on.
+	Lacks []string
 }
 
 // Optional says that the file can be loaded without the dependency.

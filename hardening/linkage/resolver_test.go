@@ -225,6 +225,25 @@ func TestDependencies(t *testing.T) {
 			want: []string{interpOK, libcOK, "a.so = " + triple + "/a.so < /lib", "b.so ? "},
 		},
 		{
+			name: "tokens end where their names do",
+			files: debian(map[string]string{
+				"/opt/bin/p":       elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"a.so", "b.so"}, RunPath: str("$ORIGINAL:$LIBS:${ORIGIN}al")}),
+				"/opt/binAL/a.so":  lib("a.so"),
+				"/opt/binal/b.so":  lib("b.so"),
+				"/usr/bin/elsehow": "",
+			}),
+			of: "/opt/bin/p", want: []string{interpOK, "a.so ? /opt/binAL/a.so", "b.so = /opt/binal/b.so"},
+		},
+		{
+			name: "filters",
+			files: debian(map[string]string{
+				"/usr/bin/p":     elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"a.so"}}),
+				triple + "/a.so": elfFile(linkagetest.Image{Soname: "a.so", Filters: []string{"b.so"}, Auxiliary: []string{"c.so"}}),
+				triple + "/b.so": lib("b.so"), triple + "/c.so": lib("c.so"),
+			}),
+			of: triple + "/a.so", want: []string{"b.so = " + triple + "/b.so < /lib", "c.so = " + triple + "/c.so < /lib"},
+		},
+		{
 			name:  "symlink loops and escapes",
 			files: debian(map[string]string{"/usr/bin/p": prog("a.so", "b.so"), triple + "/a.so": "-> a.so", triple + "/b.so": "-> ../../../../../../../etc/b", "/etc/b": lib("b.so")}),
 			want:  []string{interpOK, "a.so ? ", "b.so = /etc/b < /lib < " + triple + "/b.so"},
@@ -389,6 +408,14 @@ func TestMusl(t *testing.T) {
 			of:    "/d/p", want: []string{interp, "a.so ? /d/l/a.so", "b.so = /lib/b.so"},
 		},
 		{
+			name: "glibc's name is a link to musl",
+			files: map[string]string{
+				glibc64: "-> ../lib/ld-musl-x86_64.so.1", "/etc/ld-musl-x86_64.path": "/opt/m", "/opt/m/a.so": lib("a.so"),
+				"/p": prog("libc.so.6", "a.so"),
+			},
+			want: []string{glibc64 + " = " + musl64 + " < " + glibc64, "libc.so.6 = " + musl64 + " < " + glibc64, "a.so = /opt/m/a.so"},
+		},
+		{
 			name: "glibc programs beside musl's",
 			files: map[string]string{
 				"/p": elfFile(muslProg("x.so")), "/q": elfFile(muslProg("x.so")), "/lib/x.so": lib("x.so", "libc.musl-x86_64.so.1"),
@@ -408,6 +435,85 @@ func TestMusl(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestVersions tests which symbol versions a file does without.
+func TestVersions(t *testing.T) {
+	needs := linkagetest.Image{
+		Interp: glibc64, Needed: []string{"a.so", "b.so", "c.so", "d.so"},
+		Requires: []linkagetest.Require{
+			{File: "a.so", Versions: []string{"A_1", "A_2"}}, {File: "b.so", Versions: []string{"B_1"}, Weak: true},
+			{File: "c.so", Versions: []string{"C_1"}}, {File: "d.so", Versions: []string{"D_1"}},
+		},
+	}
+	files := debian(map[string]string{
+		"/usr/bin/p":     elfFile(needs),
+		triple + "/a.so": elfFile(linkagetest.Image{Soname: "a.so", Defines: []string{"a.so", "A_1"}}),
+		triple + "/b.so": elfFile(linkagetest.Image{Soname: "b.so", Defines: []string{"b.so"}}),
+		triple + "/c.so": lib("c.so"), // from before there were versions
+		// Found through the program that loads it, and older than what is asked for.
+		"/opt/q":        elfFile(linkagetest.Image{Interp: glibc64, Needed: []string{"x.so"}, RPath: str("/opt/lib")}),
+		"/opt/lib/x.so": elfFile(linkagetest.Image{Soname: "x.so", Needed: []string{"d.so"}, Requires: []linkagetest.Require{{File: "d.so", Versions: []string{"D_1"}}}}),
+		"/opt/lib/d.so": elfFile(linkagetest.Image{Soname: "d.so", Defines: []string{"d.so"}}),
+	})
+	r := newResolver(t, files, Options{})
+	lacks := func(p string) map[string][]string {
+		found := map[string][]string{}
+		for _, d := range r.Dependencies(p) {
+			if d.Lacks != nil {
+				found[d.Name] = d.Lacks
+			}
+		}
+		return found
+	}
+	for p, want := range map[string]map[string][]string{"/usr/bin/p": {"a.so": {"A_2"}}, "/opt/lib/x.so": {"d.so": {"D_1"}}} {
+		if diff := cmp.Diff(want, lacks(p)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", p, diff)
+		}
+	}
+	// musl knows no versions.
+	for p, s := range files {
+		if o, err := parseBytes([]byte(s)); err == nil && o.Interp == glibc64 {
+			needs.Interp = musl64
+			files[p] = elfFile(needs)
+		}
+	}
+	files[musl64] = lib("libc.musl-x86_64.so.1")
+	r = newResolver(t, files, Options{})
+	if got := lacks("/usr/bin/p"); len(got) > 0 {
+		t.Errorf("with musl: %q", got)
+	}
+}
+
+// TestDefaultDirectories tests, for every architecture, where libraries are found
+// when neither a cache nor the loader's own file says so.
+func TestDefaultDirectories(t *testing.T) {
+	for _, c := range []struct {
+		abi            ABI
+		interp, triple string
+	}{
+		{amd64, "/lib64/ld-linux-x86-64.so.2", "x86_64-linux-gnu"},
+		{i386, "/lib/ld-linux.so.2", "i386-linux-gnu"},
+		{arm64, "/lib/ld-linux-aarch64.so.1", "aarch64-linux-gnu"},
+		{arm, "/lib/ld-linux-armhf.so.3", "arm-linux-gnueabihf"},
+		{riscv64, "/lib/ld-linux-riscv64-lp64d.so.1", "riscv64-linux-gnu"},
+		{ppc64le, "/lib64/ld64.so.2", "powerpc64le-linux-gnu"},
+		{s390x, "/lib/ld64.so.1", "s390x-linux-gnu"},
+	} {
+		image := func(e linkagetest.Image) string { return elfFile(forABI(c.abi, e)) }
+		files := map[string]string{
+			c.interp:                         image(linkagetest.Image{}),
+			"/p":                             image(linkagetest.Image{Interp: c.interp, Needed: []string{"a.so", "b.so", "c.so"}, RunPath: str("/opt/$LIB")}),
+			"/usr/lib/" + c.triple + "/a.so": image(linkagetest.Image{}), "/usr/lib/b.so": image(linkagetest.Image{}),
+			"/opt/lib/" + c.triple + "/c.so": image(linkagetest.Image{}),
+		}
+		want := []string{
+			c.interp + " = " + c.interp, "a.so = /usr/lib/" + c.triple + "/a.so", "b.so = /usr/lib/b.so", "c.so = /opt/lib/" + c.triple + "/c.so",
+		}
+		if diff := cmp.Diff(want, show(newResolver(t, files, Options{}).Dependencies("/p"))); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", c.abi.Machine, diff)
+		}
 	}
 }
 

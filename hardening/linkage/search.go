@@ -375,6 +375,25 @@ func hasUnknownToken(p string) bool {
 	return strings.Contains(replaceToken(p, "ORIGIN", ""), "$")
 }
 
+// replaceToken replaces "${TOKEN}", and "$TOKEN" where the name ends there.
 func replaceToken(p, token, value string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(p, "${"+token+"}", value), "$"+token, value)
+	p = strings.ReplaceAll(p, "${"+token+"}", value)
+	var b strings.Builder
+	for {
+		before, after, ok := strings.Cut(p, "$"+token)
+		b.WriteString(before)
+		if !ok {
+			return b.String()
+		}
+		if after != "" && isNameByte(after[0]) {
+			b.WriteString("$" + token)
+		} else {
+			b.WriteString(value)
+		}
+		p = after
+	}
+}
+
+func isNameByte(c byte) bool {
+	return c == '_' || '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
 }

@@ -18,12 +18,16 @@ type Image struct {
 	Interp string
 	Needed []string
 	Soname string
+	// Filters are the DT_FILTER names, Auxiliary those of DT_AUXILIARY.
+	Filters, Auxiliary []string
 	// RPath and RunPath are DT_RPATH and DT_RUNPATH, absent when nil.
 	RPath, RunPath *string
 	// Flags1 is DT_FLAGS_1, absent when zero.
 	Flags1 uint64
 	// Dlopen is the JSON text of a dlopen note, absent when empty.
 	Dlopen string
+	// Property adds a note of GNU properties in PT_NOTE and PT_GNU_PROPERTY.
+	Property bool
 	// Entry is the entry point.
 	Entry uint64
 	// Imports are the names of undefined symbols, Exports those of defined ones;
@@ -107,6 +111,15 @@ func (e Image) Bytes() []byte {
 	if e.Interp != "" {
 		parts = append(parts, &part{typ: elf.PT_INTERP, data: append([]byte(e.Interp), 0)})
 	}
+	if e.Property {
+		// NT_GNU_PROPERTY_TYPE_0 with 16 bytes: "this uses indirect branch tracking".
+		property := order.AppendUint32(order.AppendUint32(order.AppendUint32(nil, 4), 16), 5)
+		property = append(property, "GNU\x00"...)
+		for _, v := range []uint32{0xc0000002, 4, 3, 0} {
+			property = order.AppendUint32(property, v)
+		}
+		parts = append(parts, &part{typ: elf.PT_NOTE, data: property}, &part{typ: elf.PT_GNU_PROPERTY, data: property})
+	}
 	if e.Dlopen != "" {
 		parts = append(parts, &part{typ: elf.PT_NOTE, data: note(order, noteDlopen, noteDlopenOwner, e.Dlopen)})
 	}
@@ -123,6 +136,12 @@ func (e Image) Bytes() []byte {
 	var entries []entry
 	for _, n := range e.Needed {
 		entries = append(entries, entry{elf.DT_NEEDED, name(n)})
+	}
+	for _, n := range e.Filters {
+		entries = append(entries, entry{elf.DT_FILTER, name(n)})
+	}
+	for _, n := range e.Auxiliary {
+		entries = append(entries, entry{elf.DT_AUXILIARY, name(n)})
 	}
 	if e.Soname != "" {
 		entries = append(entries, entry{elf.DT_SONAME, name(e.Soname)})
