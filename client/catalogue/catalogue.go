@@ -13,12 +13,15 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/anchore/syft/syft"
+	"github.com/anchore/syft/syft/cataloging"
 	"github.com/anchore/syft/syft/cataloging/filecataloging"
 	"github.com/anchore/syft/syft/cataloging/pkgcataloging"
+	"github.com/anchore/syft/syft/file"
 	"github.com/anchore/syft/syft/pkg/cataloger/golang"
 	"github.com/anchore/syft/syft/sbom"
 	"github.com/anchore/syft/syft/source"
@@ -46,6 +49,10 @@ type Options struct {
 	// Exclude are globs of paths that are left out, as Syft takes them: "./" or
 	// "**/" at the start for directories, "/" or "**" for images.
 	Exclude []string
+	// Only lists packages alone, without digests of files: those that catalogers with
+	// one of these tags of Syft's find, "os" for those of the distribution. "*" stands
+	// for all catalogers. Empty lists everything.
+	Only []string
 }
 
 // Image catalogues an image whose file system is fsys.
@@ -120,6 +127,18 @@ func config(o Options) *syft.CreateSBOMConfig {
 	}
 	packages := pkgcataloging.DefaultConfig()
 	packages.Golang = golang.DefaultCatalogerConfig().WithUsePackagesLib(false)
+	if len(o.Only) > 0 {
+		selection := cataloging.NewSelectionRequest()
+		if !slices.Contains(o.Only, "*") {
+			selection = selection.WithSubSelections(o.Only...)
+		}
+		return syft.DefaultCreateSBOMConfig().
+			WithTool(Tool, version).
+			WithParallelism(parallelism).
+			WithPackagesConfig(packages).
+			WithCatalogerSelection(selection).
+			WithFilesConfig(filecataloging.DefaultConfig().WithSelection(file.NoFilesSelection))
+	}
 	return syft.DefaultCreateSBOMConfig().
 		WithTool(Tool, version).
 		WithParallelism(parallelism).

@@ -124,6 +124,18 @@ func TestExclude(t *testing.T) {
 	require.Contains(t, names(s), "requests 2.31.0")
 }
 
+func TestOnly(t *testing.T) {
+	img, fsys := open(t, cataloguetest.Lower, cataloguetest.Upper)
+	s, err := Image(t.Context(), img, fsys, Options{Only: []string{"os"}})
+	require.NoError(t, err)
+	require.Equal(t, []string{"binutils 2.40-2", "libssl3 3.0.15-1~deb12u1", "zlib1g 1:1.2.13.dfsg-1"}, names(s))
+	require.Empty(t, s.Artifacts.FileDigests)
+	s, err = Image(t.Context(), img, fsys, Options{Only: []string{"*"}})
+	require.NoError(t, err)
+	require.Equal(t, cataloguetest.Packages, names(s))
+	require.Empty(t, s.Artifacts.FileDigests)
+}
+
 func TestDirectory(t *testing.T) {
 	dir := t.TempDir()
 	outside := filepath.Join(t.TempDir(), "requirements.txt")

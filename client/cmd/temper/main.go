@@ -230,6 +230,7 @@ func newRoot() *cobra.Command {
 	cmd.AddCommand(newRelease(&flags, &records), newPublish(&records), newStore(&records), evidence)
 	cmd.AddCommand(newAttest(&records), newInspect(&records), newReport(), newVerify(&records))
 	cmd.AddCommand(newCopy(&records), newSave(&records), newLoad(&records))
+	cmd.AddCommand(newWhy(&records), newDiff(&records))
 	return cmd
 }
 
