@@ -13,7 +13,7 @@ import (
 // server is an application on the base of the fixtures: a program with a library,
 // data, and what a distribution has besides.
 const server = base + `
-	prog /usr/sbin/httpd needs libz.so.1,libc.so.6 imports getaddrinfo "\x00/usr/share/httpd/pages\x00libplug.so.2\x00/usr/lib/httpd/tool\x00"
+	prog /usr/sbin/httpd needs libz.so.1,libc.so.6 imports getaddrinfo "\x00/usr/share/httpd/pages\x00libplug.so.2\x00/usr/lib/httpd/tool\x00deluser\x00"
 	file /etc/httpd/httpd.conf "ErrorPage /usr/share/errors/404.html\n"
 	file /usr/share/httpd/pages/index.html "x"
 	file /usr/share/httpd/icons/a.png "x"
@@ -41,7 +41,8 @@ const server = base + `
 	deb python3.11 auto: /usr/bin/python3.11 /usr/bin/python3 /usr/lib/python3.11/os.py /usr/lib/python3.11/json.py
 	file /usr/sbin/useradd 0755 "#!/usr/bin/perl\n"
 	prog /usr/bin/perl needs libc.so.6
-	deb adduser priority=important: /usr/sbin/useradd
+	file /usr/sbin/deluser 0755 "#!/usr/bin/perl\n"
+	deb adduser priority=important: /usr/sbin/useradd /usr/sbin/deluser
 	deb perl-base essential priority=required: /usr/bin/perl
 	lib /usr/lib/x86_64-linux-gnu/libnss_files.so.2 needs libc.so.6
 	lib /usr/lib/x86_64-linux-gnu/gconv/UTF-16.so needs libc.so.6
@@ -93,6 +94,7 @@ func TestMinimal(t *testing.T) {
 		"/usr/bin/ls":                                 "",
 		"/usr/bin/perl":                               "",
 		"/usr/sbin/useradd":                           "",
+		"/usr/sbin/deluser":                           "",
 		"/usr/bin/errortool":                          "",
 		"/etc/init.d/httpd":                           "",
 		"/usr/lib/systemd/system/httpd.service":       "",
