@@ -151,7 +151,7 @@ func (s *system) glob(pattern string) []string {
 				continue
 			}
 			for _, child := range s.tree.Children(e.Path) {
-				if s.lookups++; s.lookups > maxLookups {
+				if s.lookups++; s.lookups > s.maxLookups {
 					return nil
 				}
 				hidden := strings.HasPrefix(child.Name(), ".") && !strings.HasPrefix(part, ".")

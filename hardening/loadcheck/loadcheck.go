@@ -27,6 +27,8 @@ type Options struct {
 	// directory.
 	Env        []string
 	WorkingDir string
+
+	maxLookups int // of each root filesystem; the default when 0
 }
 
 // Verify loads every ELF file of the hardened root filesystem as its dynamic
@@ -40,7 +42,7 @@ func Verify(ctx context.Context, opts Options) (check spec.Check, notices []stri
 		Statement: "every kept ELF file can be started or loaded, with every library and symbol version that it had before, " +
 			"as a second reading of the loaders' rules finds",
 	}
-	after, err := open(ctx, opts.After, opts.Env, opts.WorkingDir)
+	after, err := open(ctx, opts.After, opts)
 	if err != nil {
 		return check, nil, fmt.Errorf("read the hardened root filesystem: %w", err)
 	}
@@ -209,7 +211,7 @@ func (v *verifier) compare(ctx context.Context, p *process) error {
 	}
 	if v.before == nil {
 		var err error
-		if v.before, err = open(ctx, v.opts.Before, v.opts.Env, v.opts.WorkingDir); err != nil {
+		if v.before, err = open(ctx, v.opts.Before, v.opts); err != nil {
 			return fmt.Errorf("read the runtime stage: %w", err)
 		}
 	}

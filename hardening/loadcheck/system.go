@@ -1,6 +1,7 @@
 package loadcheck
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,12 +39,12 @@ type system struct {
 	env     []string
 	workDir string
 
-	files   map[string]*file // by the path that was asked for
-	objects map[string]*file // by canonical path
-	dirs    map[string]*directory
-	lookups int
-	steps   int // names asked for and versions compared
-	memory  int
+	files               map[string]*file // by the path that was asked for
+	objects             map[string]*file // by canonical path
+	dirs                map[string]*directory
+	lookups, maxLookups int
+	steps               int // names asked for and versions compared
+	memory              int
 
 	cache   map[string][]cached // ld.so.cache
 	conf    []string            // the directories that ldconfig would put into it
@@ -61,16 +62,13 @@ type file struct {
 }
 
 // open reads the configuration of the root filesystem root.
-func open(ctx context.Context, root *os.Root, env []string, workDir string) (*system, error) {
+func open(ctx context.Context, root *os.Root, opts Options) (*system, error) {
 	tree, err := rootfs.Scan(ctx, root, rootfs.ScanOptions{})
 	if err != nil {
 		return nil, err
 	}
-	if workDir == "" {
-		workDir = "/"
-	}
 	s := &system{
-		tree: tree, env: env, workDir: workDir,
+		tree: tree, env: opts.Env, workDir: cmp.Or(opts.WorkingDir, "/"), maxLookups: cmp.Or(opts.maxLookups, maxLookups),
 		files: map[string]*file{}, objects: map[string]*file{}, dirs: map[string]*directory{}, loaders: map[loaderKey]*loader{},
 	}
 	s.readConfiguration()
@@ -175,7 +173,7 @@ func (s *system) alive(ctx context.Context) error {
 }
 
 func (s *system) exhausted() bool {
-	return s.lookups > maxLookups || s.steps > maxSteps || s.memory > maxMemory
+	return s.lookups > s.maxLookups || s.steps > maxSteps || s.memory > maxMemory
 }
 
 // absolute completes a path that is relative to the image's working directory.
