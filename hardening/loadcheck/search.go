@@ -103,7 +103,7 @@ func (s *search) musl(from *mapped) {
 // in looks in directories.
 func (s *search) in(dirs []string) {
 	for _, p := range dirs {
-		if s.end != nil {
+		if s.end != nil || s.exhausted() {
 			return
 		}
 		d := s.directory(s.absolute(p), s.loader)

@@ -42,6 +42,7 @@ type system struct {
 	files               map[string]*file // by the path that was asked for
 	objects             map[string]*file // by canonical path
 	dirs                map[string]*directory
+	parents             map[string]*rootfs.Entry // directories by path, nil for what is none
 	lookups, maxLookups int
 	steps               int // names asked for and versions compared
 	memory              int
@@ -69,7 +70,7 @@ func open(ctx context.Context, root *os.Root, opts Options) (*system, error) {
 	}
 	s := &system{
 		tree: tree, env: opts.Env, workDir: cmp.Or(opts.WorkingDir, "/"), maxLookups: cmp.Or(opts.maxLookups, maxLookups),
-		files: map[string]*file{}, objects: map[string]*file{}, dirs: map[string]*directory{}, loaders: map[loaderKey]*loader{},
+		files: map[string]*file{}, objects: map[string]*file{}, dirs: map[string]*directory{}, parents: map[string]*rootfs.Entry{}, loaders: map[loaderKey]*loader{},
 	}
 	s.readConfiguration()
 	return s, nil
@@ -123,13 +124,37 @@ func (s *system) look(p string) *file {
 	}
 	var f *file
 	if len(p) < maxString { // PATH_MAX
-		if e, ok := s.walk(p); ok && e.Kind == rootfs.Regular {
+		if e, ok := s.entry(p); ok && e.Kind == rootfs.Regular {
 			f = s.read(e)
 		}
 	}
 	s.memory += len(p) + perPath
 	s.files[p] = f
 	return f
+}
+
+// entry is walk for one of many paths in the same directory.
+func (s *system) entry(p string) (*rootfs.Entry, bool) {
+	name, base := path.Split(p)
+	if base == "" || base == "." || base == ".." {
+		return s.walk(p)
+	}
+	dir, known := s.parents[name]
+	if !known {
+		if e, ok := s.walk(name); ok {
+			dir = e
+		}
+		s.parents[name] = dir
+		s.memory += len(name) + perPath
+	}
+	if dir == nil {
+		return nil, false
+	}
+	e, ok := s.tree.Lookup(path.Join(dir.Path, base))
+	if ok && e.Kind == rootfs.Symlink {
+		return s.walk(p)
+	}
+	return e, ok
 }
 
 // read returns the file of an entry.
