@@ -1,14 +1,12 @@
 package hardening
 
 import (
-	"bytes"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
 
-	"mvdan.cc/sh/v3/syntax"
-
+	"github.com/temper-images/temper/hardening/closure"
 	"github.com/temper-images/temper/hardening/linkage"
 	"github.com/temper-images/temper/hardening/rootfs"
 	"github.com/temper-images/temper/hardening/spec"
@@ -124,31 +122,15 @@ func (inv *inventory) isProgram(entry int) bool {
 	return e.Kind == rootfs.Regular && e.Mode&0o111 != 0
 }
 
-// addShellCommands adds every command that a shell text names literally. It is
-// a best effort: a command in a variable is not seen.
+// addShellCommands adds every command that a shell text names literally, and the
+// arguments that name a program by their own: "exec nginx", "su-exec app gunicorn".
+// It is a best effort: a command in a variable is not seen.
 func (inv *inventory) addShellCommands(text []byte, image spec.ImageConfig, add func(int, []int)) {
-	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(bytes.NewReader(text), "")
-	if err != nil {
-		return
+	for _, name := range closure.Commands(text) {
+		if entry, links, ok := inv.lookPath(name, image.Env, image.WorkingDir); ok && inv.isProgram(entry) {
+			add(entry, links)
+		}
 	}
-	syntax.Walk(file, func(n syntax.Node) bool {
-		call, ok := n.(*syntax.CallExpr)
-		if !ok {
-			return true
-		}
-		for i, word := range call.Args {
-			name := word.Lit()
-			if name == "" || i > 0 && strings.HasPrefix(name, "-") {
-				continue
-			}
-			// Later words count when they name a program by their own: "exec nginx",
-			// "su-exec app gunicorn".
-			if entry, links, ok := inv.lookPath(name, image.Env, image.WorkingDir); ok && inv.isProgram(entry) {
-				add(entry, links)
-			}
-		}
-		return true
-	})
 }
 
 func isShellName(s linkage.Shebang) bool {

@@ -2,8 +2,10 @@ package closure
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -50,7 +52,7 @@ func (w *walk) visitScript(e int, s linkage.Shebang) {
 // "gosu app redis-server" run their arguments. A text that is no shell script has
 // none.
 func Commands(text []byte) []string {
-	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(bytes.NewReader(text), "")
+	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(&shallowReader{Reader: bytes.NewReader(text)}, "")
 	if err != nil {
 		return nil
 	}
@@ -71,6 +73,29 @@ func Commands(text []byte) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// maxFrames bounds how deep the parser may call itself, in calls. Real scripts
+// take it to some hundred.
+const maxFrames = 4096
+
+// errTooDeep ends the parsing of a text that nests without end.
+var errTooDeep = errors.New("the script nests too deeply")
+
+// shallowReader gives a text to the parser, which recurses for each "(" and knows
+// no limit, so that a megabyte of them would end the process. It reads a little at
+// a time, in the depth of its recursion, where it can be counted.
+type shallowReader struct {
+	*bytes.Reader
+	calls [maxFrames]uintptr
+}
+
+func (r *shallowReader) Read(p []byte) (int, error) {
+	const most = 512
+	if runtime.Callers(1, r.calls[:]) == maxFrames {
+		return 0, errTooDeep
+	}
+	return r.Reader.Read(p[:min(len(p), most)])
 }
 
 // literal returns a word without its quotes, or nothing when a part of it is only
