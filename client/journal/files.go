@@ -9,32 +9,52 @@ import (
 	"strconv"
 
 	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 )
 
 // fileAlgorithm is that of the files' digests.
 const fileAlgorithm = digest.SHA256
 
+// File is something to be kept under a name, which may be any text.
+type File struct {
+	Name string
+	Data []byte
+}
+
 // Put keeps data under a name, which may be any text: a later Put of the same name
 // counts. Data are on the disk when Put returns. At most 64 MiB are taken.
-func (j *Journal) Put(name string, data []byte) error {
+func (j *Journal) Put(name string, data []byte) error { return j.PutAll(File{name, data}) }
+
+// PutAll is Put for several files. It waits for the disk once, and when it fails, none
+// of them counts.
+func (j *Journal) PutAll(files ...File) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.file == nil {
 		return fmt.Errorf("journal of release %s: it is closed", j.id)
 	}
-	if name == "" || len(data) > maxFile {
-		return fmt.Errorf("journal of release %s: keep %q with %d bytes: a file has a name and at most %d bytes", j.id, name, len(data), maxFile)
-	}
-	e := entry{fileAlgorithm.FromBytes(data), int64(len(data))}
-	if j.names[name] == e {
-		if _, err := j.read(e); err == nil {
-			return nil
+	var records []Record
+	missing := map[digest.Digest][]byte{}
+	for _, f := range files {
+		if f.Name == "" || len(f.Data) > maxFile {
+			return fmt.Errorf("journal of release %s: keep %q with %d bytes: a file has a name and at most %d bytes", j.id, f.Name, len(f.Data), maxFile)
 		}
+		e := entry{fileAlgorithm.FromBytes(f.Data), int64(len(f.Data))}
+		if j.names[f.Name] == e {
+			if _, err := j.read(e); err == nil {
+				continue
+			}
+		}
+		missing[e.digest] = f.Data
+		records = append(records, Record{Op: OpFile, Name: f.Name, Digest: e.digest, Size: e.size})
 	}
-	if err := j.write(e, data); err != nil {
-		return fmt.Errorf("journal of release %s: keep %s: %w", j.id, name, err)
+	if len(records) == 0 {
+		return nil
 	}
-	return j.append(Record{Op: OpFile, Name: name, Digest: e.digest, Size: e.size})
+	if err := j.write(missing); err != nil {
+		return fmt.Errorf("journal of release %s: keep %s: %w", j.id, records[0].Name, err)
+	}
+	return j.append(true, records...)
 }
 
 // Get returns what was kept under a name. The error wraps fs.ErrNotExist when there
@@ -59,10 +79,26 @@ func (j *Journal) Get(name string) ([]byte, error) {
 
 func (e entry) path() string { return filesDir + "/" + e.digest.Encoded() }
 
-// write puts a file there in one go: under a temporary name first.
-func (j *Journal) write(e entry, data []byte) (err error) {
-	// Only this process writes here, and one goroutine at a time.
-	tmp := filesDir + "/." + strconv.Itoa(os.Getpid()) + ".tmp"
+// write puts files there, each in one go: under a temporary name first. The disk works
+// on several at once.
+func (j *Journal) write(files map[digest.Digest][]byte) error {
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for d, data := range files {
+		group.Go(func() error { return j.writeFile(entry{d, int64(len(data))}, data) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return syncDir(j.dir + "/" + filesDir)
+}
+
+// atOnce is how many files are written at a time.
+const atOnce = 16
+
+func (j *Journal) writeFile(e entry, data []byte) (err error) {
+	// Only this process writes here, and each file once at a time.
+	tmp := filesDir + "/." + strconv.Itoa(os.Getpid()) + "." + e.digest.Encoded() + ".tmp"
 	f, err := j.root.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -77,7 +113,7 @@ func (j *Journal) write(e entry, data []byte) (err error) {
 	if err != nil {
 		return errors.Join(err, ignoreMissing(j.root.Remove(tmp)))
 	}
-	return syncDir(j.dir + "/" + filesDir)
+	return nil
 }
 
 func (j *Journal) read(e entry) ([]byte, error) {

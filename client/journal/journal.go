@@ -186,22 +186,35 @@ func (j *Journal) Records() []Record {
 func (j *Journal) Append(r Record) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.append(r)
+	return j.append(true, r)
 }
 
-func (j *Journal) append(r Record) error {
+// Note is Append for a record that nothing depends on: it outlives the process when
+// Note returns, and is on the disk with what is appended or put after it.
+func (j *Journal) Note(r Record) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.append(false, r)
+}
+
+func (j *Journal) append(sync bool, records ...Record) error {
 	if j.file == nil {
 		return fmt.Errorf("journal of release %s: it is closed", j.id)
 	}
-	r.Time = j.now
-	line, err := r.line()
-	if err != nil {
-		return fmt.Errorf("journal of release %s: %w", j.id, err)
+	var lines []byte
+	for i := range records {
+		records[i].Time = j.now
+		line, err := records[i].line()
+		if err != nil {
+			return fmt.Errorf("journal of release %s: %w", j.id, err)
+		}
+		lines = append(lines, line...)
 	}
-	if j.size+int64(len(line)) > maxJournal {
+	if j.size+int64(len(lines)) > maxJournal {
 		return fmt.Errorf("journal of release %s: it is full with %d bytes; remove %s", j.id, j.size, j.dir)
 	}
-	if _, err = j.file.Write(line); err == nil {
+	_, err := j.file.Write(lines)
+	if err == nil && sync {
 		err = j.file.Sync()
 	}
 	if err != nil {
@@ -209,8 +222,10 @@ func (j *Journal) append(r Record) error {
 		err = errors.Join(err, j.file.Truncate(j.size))
 		return fmt.Errorf("journal of release %s: write a record: %w", j.id, err)
 	}
-	j.size += int64(len(line))
-	j.remember(r)
+	j.size += int64(len(lines))
+	for _, r := range records {
+		j.remember(r)
+	}
 	return nil
 }
 

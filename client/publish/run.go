@@ -304,20 +304,20 @@ func (p *publication) pushManifest(ctx context.Context, s *subject) error {
 }
 
 // note does something that changes the registry, and has the journal say so before
-// and after it.
+// and after it: for people, since another run asks the registry what it has.
 func (p *publication) note(op, on string, f func() error) error {
 	if p.r.Journal == nil {
 		return f()
 	}
 	record := journal.Record{Op: op, On: p.out.Repository + " " + on, State: "started"}
-	if err := p.r.Journal.Append(record); err != nil {
+	if err := p.r.Journal.Note(record); err != nil {
 		return err
 	}
 	if err := f(); err != nil {
 		return err
 	}
 	record.State = "done"
-	return p.r.Journal.Append(record)
+	return p.r.Journal.Note(record)
 }
 
 func (p *publication) say(format string, args ...any) {

@@ -11,6 +11,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/temper-images/temper/client/journal"
 	"github.com/temper-images/temper/client/referrer"
 	"github.com/temper-images/temper/client/signing"
 )
@@ -199,14 +200,19 @@ func (i *item) see(e *referrer.Entry) {
 // sign gets what is missing signed: what an earlier run signed and did not push
 // comes out of the journal.
 func (p *publication) sign(ctx context.Context, s *subject) error {
+	var kept []journal.File
 	for _, i := range s.items {
 		if i.needs(p.formats) == (referrer.Formats{}) {
 			p.count(func(out *Published) { out.Reused++ })
 			continue
 		}
 		p.count(func(out *Published) { out.Signed++ })
-		if err := p.signItem(ctx, s, i); err != nil {
+		file, err := p.signItem(ctx, s, i)
+		if err != nil {
 			return err
+		}
+		if file != nil {
+			kept = append(kept, *file)
 		}
 		if err := i.signed.OlderForm(); errors.Is(err, referrer.ErrNoOlderForm) {
 			if i.noOlder = true; p.formats.Cosign {
@@ -216,36 +222,38 @@ func (p *publication) sign(ctx context.Context, s *subject) error {
 			return fmt.Errorf("%s about %s: %w", i.predicate(), s.Descriptor.Digest, err)
 		}
 	}
-	return nil
+	// Nothing is pushed before the journal has it: the next run then pushes the same.
+	if p.r.Journal == nil {
+		return nil
+	}
+	return p.r.Journal.PutAll(kept...)
 }
 
-func (p *publication) signItem(ctx context.Context, s *subject, i *item) error {
+// signItem returns what the journal is to keep.
+func (p *publication) signItem(ctx context.Context, s *subject, i *item) (*journal.File, error) {
 	d := s.Descriptor.Digest
 	name := "signed " + p.out.Repository + " " + d.String()
 	if i.statement != nil {
 		name = "attested " + d.String() + " " + i.predicate() + " " + digest.FromBytes(i.statement).String()
 	}
 	if p.journalled(ctx, name, s, i) {
-		return nil
+		return nil, nil
 	}
 	if i.statement == nil {
 		made, err := p.r.Sign(ctx, p.out.Repository, s.descriptor())
 		if err != nil {
-			return fmt.Errorf("sign %s@%s: %w", p.out.Repository, d, err)
+			return nil, fmt.Errorf("sign %s@%s: %w", p.out.Repository, d, err)
 		}
 		i.signed = made
 		if err := p.good(ctx, s, i, made); err != nil {
-			return fmt.Errorf("sign %s@%s: what was signed is not what the verifier accepts: %w", p.out.Repository, d, err)
+			return nil, fmt.Errorf("sign %s@%s: what was signed is not what the verifier accepts: %w", p.out.Repository, d, err)
 		}
-	}
-	if p.r.Journal == nil {
-		return nil
 	}
 	data, err := json.Marshal(i.signed)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return p.r.Journal.Put(name, data)
+	return &journal.File{Name: name, Data: data}, nil
 }
 
 // journalled takes from the journal what an earlier run signed, if it is good.

@@ -24,6 +24,8 @@ import (
 type Known struct {
 	// Dir is the directory. It is made when something is remembered.
 	Dir string
+	// ReadOnly remembers nothing new.
+	ReadOnly bool
 }
 
 // DefaultDir is $XDG_STATE_HOME/temper/layers.
@@ -80,7 +82,7 @@ func (k *Known) get(d digest.Digest) *packedBlob {
 
 // put remembers a layer.
 func (k *Known) put(d digest.Digest, p packedBlob) (err error) {
-	if k == nil {
+	if k == nil || k.ReadOnly {
 		return nil
 	}
 	if had := k.get(d); had != nil && *had == p {

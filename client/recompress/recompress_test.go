@@ -393,6 +393,9 @@ func TestKnown(t *testing.T) {
 }
 
 func TestPrune(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none")
+	require.NoError(t, (&Known{Dir: none, ReadOnly: true}).put(digest.FromString("x"), packedBlob{digest.FromString("x"), 1}))
+	require.NoDirExists(t, none)
 	k := &Known{Dir: t.TempDir()}
 	for i := range maxKnown + 20 {
 		require.NoError(t, k.put(digest.FromString(fmt.Sprint(i)), packedBlob{digest.FromString("x"), 1}))

@@ -41,7 +41,7 @@ func (o Options) recompress(r *build.Request) *recompress.Options {
 		})
 	}}
 	if !o.Fresh {
-		opts.Known = &recompress.Known{Dir: o.layersDir()}
+		opts.Known = &recompress.Known{Dir: o.layersDir(), ReadOnly: o.Push != nil && o.Push.DryRun}
 	}
 	return opts
 }

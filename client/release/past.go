@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -162,6 +163,14 @@ func (p *past) put(name string, dt []byte) error {
 	return p.journal.Put(name, dt)
 }
 
+// putAll keeps several files. What the journal has no room for is made again.
+func (p *past) putAll(files []journal.File) error {
+	if p == nil || p.journal == nil {
+		return nil
+	}
+	return p.journal.PutAll(slices.DeleteFunc(files, func(f journal.File) bool { return len(f.Data) > maxKept })...)
+}
+
 // maxKept is the largest file that a journal takes, in bytes.
 const maxKept = 64 << 20
 
@@ -188,15 +197,14 @@ func single(img *subject.Image, name string) string {
 
 // remember keeps the documents about the images.
 func (p *past) remember(e *Evidence) error {
+	var files []journal.File
 	for _, img := range e.Images {
 		if img.recalled {
 			continue
 		}
 		var names []artifact.Artifact
 		for _, d := range img.Documents {
-			if err := p.put(single(img.Image, d.Name), d.Data); err != nil {
-				return err
-			}
+			files = append(files, journal.File{Name: single(img.Image, d.Name), Data: d.Data})
 			d.Data = nil
 			names = append(names, d)
 		}
@@ -204,11 +212,9 @@ func (p *past) remember(e *Evidence) error {
 		if err != nil {
 			return err
 		}
-		if err := p.put(list(img.Image), dt); err != nil {
-			return err
-		}
+		files = append(files, journal.File{Name: list(img.Image), Data: dt})
 	}
-	return nil
+	return p.putAll(files)
 }
 
 // recall takes the documents about an image from an earlier run, if it has all.
@@ -319,14 +325,13 @@ func (p *past) attestations(ctx context.Context, signer *signing.Signer, documen
 	if out, err = attest(ctx, signer, documents, images); err != nil {
 		return nil, err
 	}
+	var files []journal.File
 	for i, s := range out {
 		dt, err := json.Marshal(s)
 		if err != nil {
 			return nil, err
 		}
-		if err := p.put(name+strconv.Itoa(i), dt); err != nil {
-			return nil, err
-		}
+		files = append(files, journal.File{Name: name + strconv.Itoa(i), Data: dt})
 	}
-	return out, nil
+	return out, p.putAll(files)
 }
