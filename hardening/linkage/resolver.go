@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // FS is a root filesystem. Paths are absolute; names may hold any byte but '/'
@@ -120,6 +121,8 @@ type Resolver struct {
 	objects map[string]*Object
 	cwd     string
 
+	mu sync.Mutex // held by what adds to the maps after New
+
 	envDirs  []string // LD_LIBRARY_PATH
 	cache    map[string][]cacheEntry
 	confDirs []string
@@ -183,6 +186,44 @@ func New(ctx context.Context, fs FS, objects map[string]*Object, opts Options) (
 // interpreter, the libraries that it needs in the order of DT_NEEDED, then those
 // that it says it may load later. The caller must not change it.
 func (r *Resolver) Dependencies(path string) []Dependency { return r.deps[path] }
+
+// Loaded is a file that a process has loaded.
+type Loaded struct {
+	// Name is what the file was asked for by first: a soname or a path.
+	Name string
+	// Path is the file's canonical path, empty when the name was not found.
+	Path string
+}
+
+// Load returns what the ELF file at a canonical path is loaded with, as ldd(1)
+// prints it: everything that it needs, directly or not, in the order in which the
+// loader comes upon it, without the file itself and without what is preloaded. It
+// answers a *LimitError.
+func (r *Resolver) Load(path string) ([]Loaded, error) {
+	o := r.objects[path]
+	if o == nil || o.Kind == Other {
+		return nil, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []Loaded
+	missing := map[string]bool{}
+	for _, f := range r.load(path) {
+		if f.path != path {
+			all = append(all, Loaded{Name: f.as, Path: f.path})
+		}
+		for i, h := range f.hits {
+			if name := f.obj.Needed[i]; h == nil && !missing[name] {
+				missing[name] = true
+				all = append(all, Loaded{Name: name})
+			}
+		}
+	}
+	if r.exhausted() {
+		return nil, &LimitError{Lookups: r.lookups, Paths: len(r.opened)}
+	}
+	return all, nil
+}
 
 // Preloads returns the libraries that every program loads before its own, by
 // LD_PRELOAD of the image's environment and by /etc/ld.so.preload.

@@ -120,7 +120,7 @@ type finding struct {
 }
 
 func (v *verifier) run(ctx context.Context) error {
-	roots := slices.SortedFunc(maps.Values(v.after.objects), func(a, b *file) int { return strings.Compare(a.path, b.path) })
+	roots := sortedFiles(v.after)
 	v.suppose(roots)
 	for _, root := range roots {
 		if err := v.after.alive(ctx); err != nil {
@@ -143,6 +143,11 @@ func (v *verifier) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// sortedFiles returns the ELF files that were read, by path.
+func sortedFiles(s *system) []*file {
+	return slices.SortedFunc(maps.Values(s.objects), func(a, b *file) int { return strings.Compare(a.path, b.path) })
 }
 
 // suppose finds the interpreters that the programs of each ABI name most.
