@@ -50,9 +50,9 @@ func (p *packer) commit() (*packedBlob, error) {
 	if err := p.l.root.Rename(p.name, blobPath(out.Digest)); err != nil {
 		return nil, fmt.Errorf("write layer %s to %s: %w", out.Digest, p.l.dir, err)
 	}
-	p.l.settle(p.file)
+	err := p.l.settle(p.file)
 	p.file = nil
-	return out, nil
+	return out, err
 }
 
 // abort removes what was written. It does nothing after a commit.

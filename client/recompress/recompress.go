@@ -50,8 +50,11 @@ type Layout struct {
 	blobs map[digest.Digest]*blob
 	// taken are the references that somebody writes to.
 	taken map[string]struct{}
-	// settling has the files that are on their way to the disk.
+	// settling has the files that are on their way to the disk. After the end there are
+	// no more: a builder that goes on writing then is told so.
 	settling errgroup.Group
+	ending   sync.Mutex
+	ended    bool
 }
 
 // blob is what the builder wrote, or what it needs not to write.
@@ -110,6 +113,9 @@ func (l *Layout) Uncompressed(diffID digest.Digest) *io.SectionReader {
 
 // Close releases what came in. What Finish wrote stays.
 func (l *Layout) Close() error {
+	l.ending.Lock()
+	l.ended = true
+	l.ending.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var errs []error

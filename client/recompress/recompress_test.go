@@ -523,3 +523,26 @@ func TestCancelled(t *testing.T) {
 	require.ErrorIs(t, err, stop)
 	require.NoFileExists(t, filepath.Join(dir, ocispecs.ImageIndexFile))
 }
+
+// A builder may go on writing when the build was given up.
+func TestClosed(t *testing.T) {
+	dir := t.TempDir()
+	l := begin(t, dir, Options{})
+	data := layer(t, map[string]string{"a": "b"})
+	desc := ocispecs.Descriptor{Digest: digest.FromBytes(data), Size: int64(len(data))}
+	var open []content.Writer
+	for _, ref := range []string{"layer-x", "config-x"} {
+		w, err := l.Store().Writer(t.Context(), content.WithRef(ref), content.WithDescriptor(desc))
+		require.NoError(t, err)
+		_, err = w.Write(data)
+		require.NoError(t, err)
+		open = append(open, w)
+	}
+	require.NoError(t, l.Close())
+	for _, w := range open {
+		require.Error(t, w.Commit(t.Context(), desc.Size, desc.Digest))
+		require.NoError(t, w.Close())
+	}
+	_, err := l.Store().Info(t.Context(), desc.Digest)
+	require.ErrorIs(t, err, errdefs.ErrNotFound)
+}

@@ -429,14 +429,22 @@ func (l *Layout) write(d digest.Digest, size int64, rd io.Reader) error {
 	if err != nil {
 		return fail(errors.Join(err, f.Close(), l.root.Remove(tmp)))
 	}
-	l.settle(f)
-	return nil
+	return l.settle(f)
 }
 
 // settle has a file written to the disk, and closes it, while other work goes on.
-func (l *Layout) settle(f *os.File) {
+func (l *Layout) settle(f *os.File) error {
+	l.ending.Lock()
+	defer l.ending.Unlock()
+	if l.ended {
+		return errors.Join(errEnded, f.Close())
+	}
 	l.settling.Go(func() error { return errors.Join(f.Sync(), f.Close()) })
+	return nil
 }
+
+// errEnded says that somebody writes to a layout that was given up.
+var errEnded = errors.New("the layout is closed")
 
 // index writes index.json, as BuildKit's client does.
 func (l *Layout) index(desc ocispecs.Descriptor, names []string) error {

@@ -101,6 +101,12 @@ func (l *Layout) take(ctx context.Context, ref string, d digest.Digest) error {
 	return nil
 }
 
+func (l *Layout) closed() bool {
+	l.ending.Lock()
+	defer l.ending.Unlock()
+	return l.ended
+}
+
 func (l *Layout) release(ref string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -207,6 +213,9 @@ func (w *writer) Commit(_ context.Context, size int64, expected digest.Digest, _
 	}
 	w.l.mu.Lock()
 	defer w.l.mu.Unlock()
+	if w.l.closed() {
+		return errEnded
+	}
 	if _, there := w.l.blobs[got]; there {
 		return fmt.Errorf("blob %s: %w", got, errdefs.ErrAlreadyExists)
 	}
