@@ -19,8 +19,8 @@ import (
 	"github.com/temper-images/temper/hardening/spec"
 )
 
-// maxLinks is how many symbolic links Follow follows, as Linux does.
-const maxLinks = 40
+// MaxLinks is how many symbolic links Follow follows, as Linux does.
+const MaxLinks = 40
 
 // Options say how an image is read. The zero value is good.
 type Options struct {
@@ -93,7 +93,7 @@ type LoopError struct {
 }
 
 func (e *LoopError) Error() string {
-	return fmt.Sprintf("%s: it leads through more than %d symbolic links", e.Path, maxLinks)
+	return fmt.Sprintf("%s: it leads through more than %d symbolic links", e.Path, MaxLinks)
 }
 
 // Follow finds what a path names, inside the image, and the links on the way. At is the path without links:
@@ -114,7 +114,7 @@ func (i *Image) Follow(name string) (links []Link, at string, e *imagefs.Entry, 
 			done, rest, e = next.Path, tail, next
 			continue
 		}
-		if len(links) == maxLinks {
+		if len(links) == MaxLinks {
 			return distinct(links), next.Path, nil, &LoopError{Path: name}
 		}
 		links = append(links, Link{Path: next.Path, Target: next.Linkname})

@@ -46,7 +46,7 @@ var ErrNoReasons = errors.New("the hardening report has no reasons, so that nobo
 type Options struct {
 	// Tree asks for what each path pulls in.
 	Tree bool
-	// Depth bounds the trees in steps; 0 is no bound.
+	// Depth bounds the trees in steps; 0 is as many as are shown at most, 64.
 	Depth int
 }
 
@@ -91,9 +91,9 @@ type Answer struct {
 	Statement string `json:"statement,omitempty"`
 	// Changes are what hardening did to what it kept.
 	Changes []spec.Change `json:"changes,omitempty"`
-	// Removal says how it went.
+	// Removal says how it went, or what a kept link leads to.
 	Removal *Removal `json:"removal,omitempty"`
-	// Rules are the ways to keep a removed path, the best first.
+	// Rules are the ways to keep what went, the best first.
 	Rules []Rule `json:"rules,omitempty"`
 	// Similar are paths that may have been meant.
 	Similar []string `json:"similar,omitempty"`
@@ -123,6 +123,8 @@ type Step struct {
 
 // Removal says how a path went.
 type Removal struct {
+	// Path is the path that went: that of the answer, or what the link there leads to.
+	Path string `json:"path"`
 	// Class, Name and Why are those of the group in the report.
 	Class string   `json:"class"`
 	Name  string   `json:"name"`
@@ -281,27 +283,41 @@ func (i *Image) answer(ctx context.Context, asked, p string) (Answer, error) {
 	links, at, e, err := i.Follow(p)
 	a.Links = links
 	var loop *examine.LoopError
-	if errors.As(err, &loop) {
-		// A link that leads round in circles is there all the same.
-		at, e = p, nil
-		if dir, base := path.Split(p); dir != "/" {
-			if _, parent, d, err := i.Follow(dir); err == nil && d != nil {
-				at = parent + "/" + base
-			}
+	round := errors.As(err, &loop)
+	if e != nil || at == "/" {
+		a.Path = at
+		i.kept(&a, e)
+		return a, nil
+	}
+	if own := i.link(p); own != nil {
+		// A link that leads nowhere is there all the same.
+		a.Path = own.Path
+		a.Statement = "it leads to " + at + ", which is not in the image"
+		if round {
+			a.Statement = fmt.Sprintf("it leads through more than %d symbolic links, round in circles", examine.MaxLinks)
 		}
-		e, _ = i.Files.Lookup(at)
-		a.Statement = "it leads through more than 40 symbolic links, round in circles"
+		i.kept(&a, own)
+		if !round {
+			i.removal(&a, at)
+		}
+		return a, nil
 	}
 	a.Path = at
-	switch {
-	case e != nil, at == "/":
-		i.kept(&a, e)
-	default:
-		if err := i.gone(ctx, &a); err != nil {
-			return a, err
-		}
+	return a, i.gone(ctx, &a)
+}
+
+// link finds the symbolic link that a path itself is.
+func (i *Image) link(p string) *imagefs.Entry {
+	dir, base := path.Split(p)
+	_, at, e, err := i.Follow(dir)
+	if err != nil || e == nil && at != "/" {
+		return nil
 	}
-	return a, nil
+	own, ok := i.Files.Lookup(strings.TrimSuffix(at, "/") + "/" + base)
+	if !ok || own.Mode.Type() != fs.ModeSymlink {
+		return nil
+	}
+	return own
 }
 
 // kept explains an entry of the image. The root directory is none.

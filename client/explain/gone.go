@@ -10,24 +10,32 @@ import (
 
 // gone explains a path that the image does not have.
 func (i *Image) gone(ctx context.Context, a *Answer) error {
-	g, below, ok := i.removals.Find(a.Path)
+	if i.removal(a, a.Path) {
+		a.State = Removed
+		return nil
+	}
+	a.State = Absent
+	a.Statement = "neither the image nor what hardening removed from it has such a path"
+	if len(a.Links) == 0 && !strings.Contains(a.Asked, "/") {
+		a.Statement = "neither the image nor what hardening removed from it has a file of this name"
+	}
+	similar, err := i.similar(ctx, a.Path)
+	a.Similar = similar
+	return err
+}
+
+// removal says how a path went, and whether it did.
+func (i *Image) removal(a *Answer, p string) bool {
+	g, below, ok := i.removals.Find(p)
 	if !ok {
-		a.State = Absent
-		a.Statement = "neither the image nor what hardening removed from it has such a path"
-		if len(a.Links) == 0 && !strings.Contains(a.Asked, "/") {
-			a.Statement = "neither the image nor what hardening removed from it has a file of this name"
-		}
-		similar, err := i.similar(ctx, a.Path)
-		a.Similar = similar
-		return err
+		return false
 	}
-	a.State = Removed
-	a.Removal = &Removal{Class: g.Class, Name: g.Name, Why: g.Why, Files: g.Files, Bytes: g.Bytes, Below: below}
-	if p := i.packages[g.Name]; p != nil {
-		a.Removal.Package = strings.TrimSpace(p.Name + " " + p.Version)
+	a.Removal = &Removal{Path: p, Class: g.Class, Name: g.Name, Why: g.Why, Files: g.Files, Bytes: g.Bytes, Below: below}
+	if known := i.packages[g.Name]; known != nil {
+		a.Removal.Package = strings.TrimSpace(known.Name + " " + known.Version)
 	}
-	a.Rules = i.rules(a)
-	return nil
+	a.Rules = i.rules(a.Removal)
+	return true
 }
 
 // Rule is one way to keep a removed path.
@@ -40,24 +48,24 @@ type Rule struct {
 
 // rules are the ways to keep what went, the best first. There is none for a package
 // manager.
-func (i *Image) rules(a *Answer) []Rule {
-	what := a.Path
-	if a.Removal.Below != "" {
-		what = a.Removal.Below + "**"
+func (i *Image) rules(r *Removal) []Rule {
+	what := r.Path
+	if r.Below != "" {
+		what = r.Below + "**"
 	}
-	keep := Rule{"keep: [" + quote(a.Path) + "]", "this path, with all that it needs"}
-	if a.Removal.Below != "" {
+	keep := Rule{"keep: [" + quote(r.Path) + "]", "this path, with all that it needs"}
+	if r.Below != "" {
 		keep.About = "this path, if the runtime stage has it"
 	}
 	var list []Rule
-	switch a.Removal.Class {
+	switch r.Class {
 	case "package-manager":
 		// A library of it can be of use to others; its programs would make the image one
 		// that installs packages.
-		if soname := i.librarySoname(a.Path); soname != "" {
+		if soname := i.librarySoname(r.Path); soname != "" {
 			return []Rule{{"keep: [" + quote("soname:"+soname) + "]", "the library, under any path and version that has this name"}, keep}
 		}
-		if a.Removal.Below != "" || strings.HasSuffix(path.Dir(a.Path), "bin") {
+		if r.Below != "" || strings.HasSuffix(path.Dir(r.Path), "bin") {
 			return []Rule{{"level: off", "a hardened image has no package manager: only without hardening does it stay"}}
 		}
 		keep.About += "; the package manager's own programs and settings never stay"
@@ -67,7 +75,7 @@ func (i *Image) rules(a *Answer) []Rule {
 	case "documentation":
 		return []Rule{keep, {"docs: keep", "all documentation"}}
 	case "locale":
-		if l := localeOf(a.Path); l != "" {
+		if l := localeOf(r.Path); l != "" {
 			list = append(list, Rule{"locales: [" + quote(l) + "]", "everything for this locale"})
 		}
 		return append(list, keep)
@@ -76,15 +84,15 @@ func (i *Image) rules(a *Answer) []Rule {
 	case "cache", "log", "temporary":
 		return []Rule{keep}
 	}
-	if soname := i.librarySoname(a.Path); soname != "" {
+	if soname := i.librarySoname(r.Path); soname != "" {
 		list = append(list, Rule{"keep: [" + quote("soname:"+soname) + "]", "the library, under any path and version that has this name"})
 	}
 	list = append(list, keep)
-	if a.Removal.Below != "" {
+	if r.Below != "" {
 		list = append(list, Rule{"keep: [" + quote(what) + "]", "all that was in that directory"})
 	}
-	if a.Removal.Package != "" && !strings.HasPrefix(a.Removal.Name, "/") {
-		list = append(list, Rule{"keep: [" + quote(packageRule+a.Removal.Name) + "]", "everything of the package"})
+	if r.Package != "" && !strings.HasPrefix(r.Name, "/") {
+		list = append(list, Rule{"keep: [" + quote(packageRule+r.Name) + "]", "everything of the package"})
 	}
 	return list
 }

@@ -147,6 +147,9 @@ func (t *text) change(c spec.Change) {
 
 func (t *text) removal(a *Answer) {
 	r := a.Removal
+	if a.State == Kept {
+		t.line("  %s went:", r.Path)
+	}
 	if r.Below != "" {
 		t.line("  hardening removed all of %s: if there was such a path, it went with it", r.Below)
 	}

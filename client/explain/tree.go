@@ -5,8 +5,11 @@ import (
 	"strings"
 )
 
-// maxNodes bounds a tree.
-const maxNodes = 10_000
+// Bounds on what is shown of a tree: its nodes, and how deep they lie.
+const (
+	maxNodes = 10_000
+	maxDepth = 64
+)
 
 // Tree is what a path pulls in.
 type Tree struct {
@@ -60,6 +63,9 @@ type planter struct {
 
 // tree finds what a path pulls in. depth bounds what is shown, not what is counted.
 func (i *Image) tree(root string, depth int) *Tree {
+	if depth == 0 || depth > maxDepth {
+		depth = maxDepth
+	}
 	p := &planter{img: i, depth: depth, left: maxNodes, above: map[string]bool{root: true}, seen: map[string]bool{root: true}}
 	t := &Tree{}
 	t.Children, t.More = p.grow(root, 1)
@@ -84,7 +90,7 @@ func (p *planter) grow(of string, level int) (nodes []*Node, more int) {
 			n.Cycle = true
 		case p.seen[c]:
 			n.Repeated = len(p.img.pulled(c)) > 0
-		case p.depth > 0 && level >= p.depth:
+		case level >= p.depth:
 			n.More = len(p.img.pulled(c))
 		default:
 			p.seen[c], p.above[c] = true, true

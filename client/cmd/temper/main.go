@@ -205,8 +205,9 @@ func offline(err error) bool {
 		unreachable *registry.UnreachableError
 		denied      *registry.DeniedError
 		status      *registry.StatusError
+		silent      *subject.UnreachableError
 	)
-	return errors.As(err, &unreachable) || errors.As(err, &denied) || errors.As(err, &status) && !errors.Is(err, registry.ErrNotFound)
+	return errors.As(err, &unreachable) || errors.As(err, &silent) || errors.As(err, &denied) || errors.As(err, &status) && !errors.Is(err, registry.ErrNotFound)
 }
 
 func newRoot() *cobra.Command {

@@ -59,7 +59,7 @@ when one never existed, or the image has no hardening report.`,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&c.options.Tree, "tree", false, "Print what each path pulls in")
-	flags.IntVar(&c.options.Depth, "depth", 0, "How many steps of the tree are shown (default: all)")
+	flags.IntVar(&c.options.Depth, "depth", 0, "How many steps of the tree are shown, at most 64 (default: all of them)")
 	flags.StringArrayVar(&c.platforms, "platform", nil, "Platforms of IMAGE (default: all)")
 	c.examineFlags.add(flags)
 	return cmd

@@ -56,6 +56,7 @@ func TestWhy(t *testing.T) {
 		{exitFailed, "plain.oci (linux/amd64) has no hardening report", []string{"plain.oci", "/x"}},
 		{exitFailed, "plain.tar (linux/amd64) has no hardening report", []string{"plain.tar", "/x"}},
 		{exitFailed, "the hardening report has no reasons", []string{"exclusive.oci", "--tree", "/x"}},
+		{exitRegistry, "ask the registry", []string{"127.0.0.1:1/team/app:1", "/x"}},
 		{exitUsage, "requires at least 2 arg(s)", []string{"after.oci"}},
 		{exitUsage, "there is no such file", []string{"./nowhere", "/x"}},
 		{exitUsage, "goes with --tree", []string{"after.oci", "/x", "--depth", "2"}},
