@@ -36,6 +36,10 @@ const server = base + `
 	deb coreutils essential priority=required: /usr/bin/env /usr/bin/ls
 	prog /usr/bin/python3.11 needs libc.so.6
 	link /usr/bin/python3 python3.11
+	link /usr/bin/script /etc/alternatives/script
+	link /etc/alternatives/script /usr/bin/python3.11
+	link /usr/bin/viewer /etc/alternatives/viewer
+	link /etc/alternatives/viewer /usr/bin/errortool
 	file /usr/lib/python3.11/os.py "x"
 	file /usr/lib/python3.11/json.py "x"
 	deb python3.11 auto: /usr/bin/python3.11 /usr/bin/python3 /usr/lib/python3.11/os.py /usr/lib/python3.11/json.py
@@ -82,6 +86,9 @@ func TestMinimal(t *testing.T) {
 		"/usr/bin/env":                                "is run by",
 		"/usr/bin/python3.11":                         "is run by",
 		"/usr/lib/python3.11/json.py":                 "is of the same package as",
+		"/usr/bin/script":                             "is also known as",
+		"/etc/alternatives/script":                    "is also known as",
+		"/etc/alternatives/viewer":                    "",
 		"/usr/share/errors/404.html":                  "names",
 		"/usr/share/errors/500.html":                  "is of the same package as",
 		"/usr/lib/x86_64-linux-gnu/libnss_files.so.2": "by the rule name-service",

@@ -373,6 +373,7 @@ func (w *walk) sameABI(e, library int) bool {
 // something kept made.
 func (w *walk) finish() {
 	w.linkDirectories()
+	w.linkAlternatives()
 	for i := len(w.sys.Entries) - 1; i >= 0; i-- {
 		e := w.sys.Entries[i]
 		if e.Kind == rootfs.Directory && !w.kept[i] {
@@ -411,6 +412,19 @@ func (w *walk) linkDirectories() {
 		}
 		if used && (!w.rules.only[i] || len(owners) == 0) {
 			w.kept[i], w.why[i] = true, "is another name of a directory"
+		}
+	}
+}
+
+// linkAlternatives keeps the further names that tools such as update-alternatives
+// made for what stays: people and scripts know awk, whichever awk it is.
+func (w *walk) linkAlternatives() {
+	for i, e := range w.sys.Entries {
+		if e.Kind != rootfs.Symlink || w.kept[i] || len(w.sys.Owners[i]) > 0 || w.rules.only[i] || w.sys.Gone(i) {
+			continue
+		}
+		if t, _, ok := w.sys.Find(e.Path); ok && w.kept[t] && w.sys.Entries[t].Kind != rootfs.Directory {
+			w.kept[i], w.from[i], w.why[i] = true, node(t), "is also known as"
 		}
 	}
 }
