@@ -12,8 +12,7 @@ import (
 // The applications that are built in seconds work at the strictest level, without
 // any configuration. make corpus runs the others, and the other levels.
 func TestQuickApplications(t *testing.T) {
-	// A short path: sockets have at most 108 characters.
-	dir, err := os.MkdirTemp("", "temper-")
+	dir, err := os.MkdirTemp("", "temper-") //nolint:usetesting // a short path: sockets have at most 108 characters
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	r, err := NewRunner(t.Context(), Options{Dir: dir, Levels: []spec.Level{spec.LevelMinimal}, Jobs: 2})

@@ -9,7 +9,7 @@ import (
 )
 
 func init() {
-	register(App{Name: "gostatic", Bases: []string{"golang:1.26-bookworm", "debian:bookworm-slim"}, Works: gostaticWorks, Others: gostaticOthers, Quick: true})
+	register(App{Name: "gostatic", Bases: []string{"golang:1.26-bookworm", "debian:bookworm-slim"}, Works: gostaticWorks, Others: gostaticOthers})
 	register(App{Name: "scratch", Bases: []string{"golang:1.26-bookworm"}, Works: scratchWorks, Others: scratchOthers})
 }
 
@@ -41,7 +41,7 @@ func gostaticOthers(i *Instance) {
 	status, _ = i.Get("http://127.0.0.1:8080/page/none")
 	require.Equal(i, http.StatusNotFound, status)
 	ask(i, "http://127.0.0.1:8080", map[string]string{
-		"/about": fmt.Sprintf(`{"type": "application/vnd.oasis.opendocument.text", "user": %q, "localhost": "127.0.0.1", "ldap": 389}`, userName(i)),
+		"/about": fmt.Sprintf(`{"type": "application/vnd.oasis.opendocument.text", "user": %q, "localhost": "127.0.0.1", "https": 443}`, userName(i)),
 	})
 	status, body = i.Get("http://127.0.0.1:8080/fetch?url=" + url.QueryEscape("https://127.0.0.1:1"))
 	require.Equal(i, http.StatusBadGateway, status, body)

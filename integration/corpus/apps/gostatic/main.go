@@ -41,8 +41,8 @@ func main() {
 		if a, err := net.LookupHost("localhost"); err == nil {
 			about["localhost"] = a[0]
 		}
-		if p, err := net.LookupPort("tcp", "ldap"); err == nil {
-			about["ldap"] = p
+		if p, err := net.LookupPort("tcp", "https"); err == nil {
+			about["https"] = p
 		}
 		json.NewEncoder(w).Encode(about)
 	})
