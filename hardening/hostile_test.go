@@ -1,12 +1,22 @@
 package hardening
 
 import (
+	"debug/elf"
+	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/metrics"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/temper-images/temper/hardening/linkage/linkagetest"
 	"github.com/temper-images/temper/hardening/spec"
 )
 
@@ -98,6 +108,186 @@ func TestHardenHostile(t *testing.T) {
 			},
 		},
 		{
+			name: "10,000 directories within each other", fixture: "file /app \"x\"", wantErr: "directories within each other",
+			spoil: func(t *testing.T, root string) { deep(t, root, 10_000) },
+		},
+		{
+			name: "500 directories within each other", fixture: base,
+			spoil: func(t *testing.T, root string) { deep(t, root, 500) },
+		},
+		{
+			name: "chains of links", fixture: base + "prog /app needs libchain.so,libc.so.6\n",
+			spoil: func(t *testing.T, root string) {
+				// The kernel follows forty.
+				for i := range 200 {
+					must(t, os.Symlink(fmt.Sprintf("chain%d", i+1), filepath.Join(root, fmt.Sprintf("usr/lib/chain%d", i))))
+				}
+				must(t, os.Symlink("libc.so.6", filepath.Join(root, "usr/lib/chain200")))
+				must(t, os.Symlink("chain0", filepath.Join(root, "usr/lib/libchain.so")))
+			},
+		},
+		{
+			name: "directories that are links to their parents", fixture: base + "file /etc/nsswitch.conf \"hosts: files\"\n",
+			spoil: func(t *testing.T, root string) {
+				for _, dir := range []string{"usr/lib/again", "etc/again", "usr/share/again", "var/lib/dpkg/info/again"} {
+					must(t, os.Symlink("..", filepath.Join(root, dir)))
+				}
+			},
+		},
+		{
+			name: "ELF headers with every field past the end", fixture: base,
+			spoil: func(t *testing.T, root string) {
+				must(t, os.MkdirAll(filepath.Join(root, "usr/lib/bad"), 0o755))
+				good := linkagetest.Image{
+					Type: elf.ET_DYN, Interp: "/lib64/ld-linux-x86-64.so.2", Needed: []string{"libc.so.6"}, Soname: "libbad.so", Imports: []string{"iconv_open"},
+					Exports: []string{"x"}, Dlopen: `[{"soname":["libz.so.1"],"priority":"required"}]`, Property: true,
+				}.Bytes()
+				for off := 0; off+8 <= len(good) && off < 1200; off += 4 {
+					bad := slices.Clone(good)
+					binary.LittleEndian.PutUint64(bad[off:], 1<<63-uint64(off))
+					must(t, os.WriteFile(filepath.Join(root, "usr/lib/bad", fmt.Sprintf("field%d.so", off)), bad, 0o755))
+					must(t, os.WriteFile(filepath.Join(root, "usr/lib/bad", fmt.Sprintf("cut%d.so", off)), good[:off], 0o755))
+				}
+			},
+		},
+		{
+			name: "decompression of nothing", fixture: base + "file /lib/apk/db/installed \"\"\nfile /etc/ld.so.cache \"\"\n",
+			spoil: func(t *testing.T, root string) {
+				for _, name := range []string{
+					"usr/share/man/man1/a.1.gz", "usr/share/doc/zlib1g/changelog.Debian.gz", "usr/lib/locale/locale-archive", "usr/lib/modules/a.ko.xz",
+					"usr/share/i18n/charmaps/UTF-8.gz", "var/lib/rpm/rpmdb.sqlite", "var/lib/rpm/Packages.db", "var/lib/rpm/Packages", "var/lib/rpmmanifest/container-manifest-2",
+					"var/lib/dpkg/diversions", "var/lib/dpkg/alternatives/awk", "usr/lib/python3.11/os.pyc", "usr/lib/jvm/java/lib/modules", "usr/share/zoneinfo/UTC",
+				} {
+					must(t, os.MkdirAll(filepath.Join(root, filepath.Dir(name)), 0o755))
+					must(t, os.WriteFile(filepath.Join(root, name), nil, 0o644))
+				}
+			},
+		},
+		{
+			name: "other package databases that climb out", fixture: base, notice: "../../etc/shadow",
+			spoil: func(t *testing.T, root string) {
+				for name, text := range map[string]string{
+					"var/lib/dpkg/diversions":        "/usr/bin/dash\n../../../../etc/shadow\ndash\n/../../a\n/b\n:\nhalf\n",
+					"var/lib/dpkg/alternatives/awk":  "auto\n/../../../usr/bin/awk\n../../x\n/../../../y\n\n",
+					"var/lib/dpkg/info/dash.md5sums": "00000000000000000000000000000000  ../../etc/shadow\n",
+					"var/lib/dpkg/info/dash.list":    "/.\n/bin\n/bin/dash\n../../etc/shadow\n/bin/sh\n",
+					"lib/apk/db/installed":           "P:climber\nV:1\nF:../../etc\nR:../../etc/shadow\n\n",
+				} {
+					must(t, os.MkdirAll(filepath.Join(root, filepath.Dir(name)), 0o755))
+					must(t, os.WriteFile(filepath.Join(root, name), []byte(text), 0o644))
+				}
+			},
+		},
+		{
+			name: "FIFOs and devices where files are expected", fixture: base + "file /app 0755 \"#!/bin/sh\\ncat /etc/nsswitch.conf /etc/pam.d/login\\n\"\n",
+			change: func(s *spec.Settings) { s.Image.Entrypoint = []string{"/app"} },
+			spoil: func(t *testing.T, root string) {
+				for i, name := range []string{
+					"etc/nsswitch.conf", "etc/pam.d/login", "etc/ld.so.conf", "etc/ld.so.cache", "etc/ld.so.conf.d/a.conf", "etc/os-release", "usr/lib/os-release", "etc/ssl/openssl.cnf",
+					"usr/lib/x86_64-linux-gnu/libnss_files.so.2", "usr/lib/x86_64-linux-gnu/gconv/gconv-modules", "var/lib/apk", "lib/apk/db/installed", "var/lib/rpm/Packages",
+					"var/lib/dpkg/diversions", "var/lib/dpkg/info/dash.md5sums", "var/lib/apt/extended_states", "etc/apk/world", "usr/bin/env", "etc/subuid",
+				} {
+					name = filepath.Join(root, name)
+					must(t, os.MkdirAll(filepath.Dir(name), 0o755))
+					must(t, os.RemoveAll(name))
+					if i%2 == 0 {
+						must(t, syscall.Mkfifo(name, 0o755))
+					} else {
+						must(t, syscall.Mknod(name, syscall.S_IFCHR|0o777, 1<<8|5)) // /dev/zero
+					}
+				}
+			},
+		},
+		{
+			name: "directories where files are expected", fixture: base,
+			spoil: func(t *testing.T, root string) {
+				for _, name := range []string{
+					"etc/nsswitch.conf", "etc/ld.so.conf", "etc/ld.so.cache", "etc/os-release", "usr/lib/os-release", "var/lib/dpkg/diversions", "var/lib/rpm/Packages",
+					"var/lib/rpm/rpmdb.sqlite", "var/lib/dpkg/info/dash.md5sums", "usr/bin/env", "etc/pam.d/login/login",
+				} {
+					must(t, os.MkdirAll(filepath.Join(root, name), 0o755))
+				}
+			},
+		},
+		{
+			name: "interpreters in circles", fixture: base + `
+				file /usr/bin/a 0755 "#!/usr/bin/b\n"
+				file /usr/bin/b 0755 "#!/usr/bin/a\n"
+				file /usr/bin/self 0755 "#!/usr/bin/self -x\n"
+				file /usr/bin/out 0755 "#!../../../../bin/sh\n"
+				file /usr/bin/nothing 0755 "#!\n"
+				file /usr/bin/split 0755 "#!/usr/bin/env -S sh -c 'a' \\ \" "
+			`,
+			change: func(s *spec.Settings) { s.Image.Entrypoint = []string{"a"} },
+		},
+		{
+			name: "scripts that nest without end", fixture: base,
+			change: func(s *spec.Settings) { s.Image.Entrypoint = []string{"/nest0"} },
+			spoil: func(t *testing.T, root string) {
+				for i, part := range []string{"(", "$(", "if ", "`", "{ /nest1;"} {
+					text := "#!/bin/sh\n" + strings.Repeat(part, 200<<10/len(part))
+					must(t, os.WriteFile(filepath.Join(root, fmt.Sprintf("nest%d", i)), []byte(text), 0o755))
+				}
+			},
+		},
+		{
+			// Eight gigabytes of nothing, and a thousand names for one file.
+			name: "holes and hardlinks", fixture: base,
+			spoil: func(t *testing.T, root string) {
+				must(t, os.MkdirAll(filepath.Join(root, "srv"), 0o755))
+				hole := filepath.Join(root, "srv/hole")
+				must(t, os.WriteFile(hole, []byte("#!/bin/sh\n/usr/bin/dash\n"), 0o755))
+				must(t, os.Truncate(hole, 8<<30))
+				text := filepath.Join(root, "srv/text")
+				must(t, os.WriteFile(text, []byte("#!/bin/sh\n"+strings.Repeat("/usr/bin/dash /etc/passwd libz.so.1 ", 28_000)), 0o755))
+				for i := range 1000 {
+					must(t, os.Link(text, filepath.Join(root, fmt.Sprintf("srv/text%d", i))))
+				}
+			},
+		},
+		{
+			// Each spelling names a directory with thousands of files.
+			name: "a file that names everything", fixture: base, change: func(s *spec.Settings) { s.Image.Entrypoint = []string{"/app"} },
+			spoil: func(t *testing.T, root string) {
+				must(t, os.MkdirAll(filepath.Join(root, "opt/data"), 0o755))
+				for i := range 2000 {
+					must(t, os.WriteFile(filepath.Join(root, fmt.Sprintf("opt/data/%d", i)), nil, 0o644))
+				}
+				var text strings.Builder
+				text.WriteString("#!/bin/sh\n")
+				for i := range 4000 {
+					fmt.Fprintf(&text, "/opt/data/%s\n", strings.Repeat("./", i%200)+strings.Repeat("/", i/200))
+				}
+				must(t, os.WriteFile(filepath.Join(root, "app"), []byte(text.String()), 0o755))
+			},
+		},
+		{
+			name: "globs of many stars over long names", fixture: base + "file /app \"x\"\n",
+			change: func(s *spec.Settings) {
+				s.Keep = []string{"/**/*a*a*a*a*a*a*/**/*b*/**/*", "/app"}
+				s.Remove = []string{"/**/**/**/{a,b,c}*{a,b,c}*/**/a*a*a*", "package:*a*a*a*"}
+			},
+			wantErr: "matches nothing",
+			spoil: func(t *testing.T, root string) {
+				dir := filepath.Join(root, strings.Repeat("a", 250), strings.Repeat("a", 250), strings.Repeat("a", 250))
+				must(t, os.MkdirAll(dir, 0o755))
+				for i := range 1000 {
+					must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s%d", strings.Repeat("a", 200), i)), nil, 0o644))
+				}
+			},
+		},
+		{
+			name: "programs with names that are no text", fixture: base,
+			change: func(s *spec.Settings) { s.Keep = []string{"/usr/bin/*\n*", "/usr/lib/x86_64-linux-gnu/*"} },
+			spoil: func(t *testing.T, root string) {
+				program := linkagetest.Image{Type: elf.ET_EXEC, Interp: "/lib64/ld-linux-x86-64.so.2", Needed: []string{"lib\n\xff.so", "../../../outside", "", strings.Repeat("x", 5000)}}.Bytes()
+				library := linkagetest.Image{Type: elf.ET_DYN, Soname: "lib\n\xff.so"}.Bytes()
+				must(t, os.WriteFile(filepath.Join(root, "usr/bin/new\nline"), program, 0o755))
+				must(t, os.WriteFile(filepath.Join(root, "usr/bin/\xff\xfe"), program, 0o755))
+				must(t, os.WriteFile(filepath.Join(root, "usr/lib/x86_64-linux-gnu/lib\n\xff.so"), library, 0o755))
+			},
+		},
+		{
 			name: "entrypoint climbs out", fixture: base,
 			change: func(s *spec.Settings) {
 				s.Image.Entrypoint = []string{"../../../../bin/sh", "-c", "$(apt-get) ; `apt` && ((("}
@@ -109,31 +299,94 @@ func TestHardenHostile(t *testing.T) {
 			change: func(s *spec.Settings) { s.Keep = []string{"/../../../../../../root/absent-on-any-machine"} },
 		},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			src := newFixture(t, tc.fixture)
-			if tc.spoil != nil {
-				tc.spoil(t, src)
-			}
-			outside := filepath.Join(filepath.Dir(src), "outside")
-			if err := os.WriteFile(outside, []byte(secret), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			dst, report, err := run(t, src, settings(tc.change))
-			if tc.wantErr != "" {
-				if err == nil || !strings.Contains(err.Error(), tc.wantErr) {
-					t.Errorf("error %v, want one that says %q", err, tc.wantErr)
+		for _, level := range []spec.Level{spec.LevelExclusive, spec.LevelMinimal} {
+			t.Run(tc.name+"/"+string(level), func(t *testing.T) {
+				src := newFixture(t, tc.fixture)
+				if tc.spoil != nil {
+					tc.spoil(t, src)
 				}
+				outside := filepath.Join(filepath.Dir(src), "outside")
+				if err := os.WriteFile(outside, []byte(secret), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				s := settings(tc.change)
+				s.Level = level
+				var (
+					dst    string
+					report *spec.Report
+					err    error
+				)
+				bounded(t, func() { dst, report, err = run(t, src, s) })
+				if tc.wantErr != "" {
+					if err == nil || !strings.Contains(err.Error(), tc.wantErr) {
+						t.Errorf("error %v, want one that says %q", err, tc.wantErr)
+					}
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if tc.notice != "" && !strings.Contains(strings.Join(report.Notices, "\n"), tc.notice) {
+					t.Errorf("notices %q, want one that says %q", report.Notices, tc.notice)
+				}
+				if got := listing(t, dst); strings.Contains(got, "outside") {
+					t.Errorf("something from outside came in:\n%s", got)
+				}
+			})
+		}
+	}
+}
+
+// bounded runs f within what a build step may take of a small machine: two
+// minutes, and 1 GiB of memory.
+func bounded(t *testing.T, f func()) {
+	t.Helper()
+	const memory, patience = 1 << 30, 2 * time.Minute
+	runtime.GC()
+	var peak atomic.Uint64
+	stop := make(chan struct{})
+	var sampler sync.WaitGroup
+	sampler.Go(func() {
+		for {
+			sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+			metrics.Read(sample)
+			peak.Store(max(peak.Load(), sample[0].Value.Uint64()+sample[1].Value.Uint64()))
+			select {
+			case <-stop:
 				return
+			case <-time.After(10 * time.Millisecond):
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if tc.notice != "" && !strings.Contains(strings.Join(report.Notices, "\n"), tc.notice) {
-				t.Errorf("notices %q, want one that says %q", report.Notices, tc.notice)
-			}
-			if got := listing(t, dst); strings.Contains(got, "outside") {
-				t.Errorf("something from outside came in:\n%s", got)
-			}
-		})
+		}
+	})
+	start := time.Now()
+	f()
+	took := time.Since(start)
+	close(stop)
+	sampler.Wait()
+	t.Logf("%s, %d MiB", took.Round(time.Millisecond), peak.Load()>>20)
+	if took > patience || peak.Load() > memory {
+		t.Errorf("it took %s and %d MiB", took, peak.Load()>>20)
+	}
+}
+
+// deep makes directories within each other, which no path can name.
+func deep(t *testing.T, root string, depth int) {
+	t.Helper()
+	fd, err := syscall.Open(root, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+	must(t, err)
+	for range depth {
+		must(t, syscall.Mkdirat(fd, "d", 0o755))
+		next, err := syscall.Openat(fd, "d", syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+		must(t, err)
+		must(t, syscall.Close(fd))
+		fd = next
+	}
+	must(t, syscall.Close(fd))
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -38,6 +38,8 @@ func (inv *inventory) roots(s spec.Settings, rules *ruleSet) ([]int, error) {
 	for i := range rules.keep {
 		found[i] = true
 	}
+	type inode struct{ dev, ino uint64 }
+	read := map[inode]bool{}
 	for i, e := range inv.entries {
 		if len(inv.owners[i]) > 0 || inManagerTree(e.Path) {
 			continue
@@ -50,7 +52,8 @@ func (inv *inventory) roots(s spec.Settings, rules *ruleSet) ([]int, error) {
 				}
 			}
 		case rootfs.Regular:
-			if sc, ok := inv.scripts[e.Path]; ok && isShellName(sc) && e.Size <= maxScript {
+			if sc, ok := inv.scripts[e.Path]; ok && isShellName(sc) && e.Size <= maxScript && (e.Nlink < 2 || !read[inode{e.Dev, e.Ino}]) {
+				read[inode{e.Dev, e.Ino}] = true
 				if text, err := inv.tree.ReadFile(e.Path, maxScript); err == nil {
 					inv.addShellCommands(text, s.Image, add)
 				}

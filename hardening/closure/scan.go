@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -17,6 +18,7 @@ import (
 // Limits on what is read of one file and found in it.
 const (
 	maxScan  = 256 << 20 // bytes
+	maxTotal = 64 << 30  // bytes, of all files
 	maxToken = 4096      // bytes
 	maxNames = 1 << 16   // distinct names
 )
@@ -41,6 +43,8 @@ var isName = func() (t [256]bool) {
 type scanner struct {
 	// tops are the names in the root directory: a path begins with one.
 	tops map[string]bool
+	// total is how many bytes were read.
+	total atomic.Int64
 }
 
 // scanAll reads files in parallel. words[i] is the set of commands to look for in
@@ -60,7 +64,12 @@ func (s *scanner) scanAll(ctx context.Context, sys *System, entries []int, words
 				if err != nil {
 					return err
 				}
-				buf.Reset(io.LimitReader(f, maxScan))
+				size := min(sys.Entries[entries[k]].Size, maxScan)
+				if s.total.Add(size) > maxTotal {
+					f.Close()
+					return fmt.Errorf("search files for the names of others: there is more than %d GiB of them; remove what is not needed, or use level exclusive", maxTotal>>30)
+				}
+				buf.Reset(io.LimitReader(f, size))
 				found[k], err = s.scan(buf, words[k])
 				f.Close()
 				if err != nil {

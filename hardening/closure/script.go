@@ -28,7 +28,7 @@ func (w *walk) visitScript(e int, s linkage.Shebang) {
 		return
 	}
 	entry := w.sys.Entries[e]
-	if entry.Size > maxScript {
+	if entry.Size > maxScript || !w.isFirst(e) {
 		return
 	}
 	f, err := w.sys.Open(entry.Path)

@@ -2,6 +2,7 @@ package closure
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -51,8 +52,32 @@ type walk struct {
 	commands map[string]bool
 
 	wave []int
+	// first is the first reached of the names of a file that has several, and swept
+	// are the directories all of whose files are reached: a root filesystem may
+	// have a million names for one file, or name one directory a million times.
+	first map[file]int
+	swept map[int]bool
 	// resolved remembers what a literal path names.
 	resolved map[string]target
+}
+
+// file is a file that has several names, as the packages that list one see it.
+type file struct {
+	dev, ino uint64
+	owners   string
+}
+
+// isFirst reports whether an entry is the first name by which its content is read.
+func (w *walk) isFirst(e int) bool {
+	entry := w.sys.Entries[e]
+	if entry.Nlink < 2 {
+		return true
+	}
+	key := file{entry.Dev, entry.Ino, fmt.Sprint(w.sys.Owners[e])}
+	if _, ok := w.first[key]; !ok {
+		w.first[key] = e
+	}
+	return w.first[key] == e
 }
 
 type target struct {
@@ -69,6 +94,7 @@ func newWalk(sys *System, rules []rule) *walk {
 		used: make([]bool, len(sys.Packages)), whole: make([]bool, len(sys.Packages)),
 		files: make([][]int, len(sys.Packages)), fired: make([]bool, len(rules)),
 		libraries: map[string][]int{}, resolved: map[string]target{},
+		first: map[file]int{}, swept: map[int]bool{},
 	}
 	for i, e := range sys.Entries {
 		w.from[i] = noNode
@@ -291,7 +317,7 @@ func (w *walk) fire(i int, from node) {
 // isRead says whether names are looked for in an entry.
 func (w *walk) isRead(e int) bool {
 	entry := w.sys.Entries[e]
-	return entry.Kind == rootfs.Regular && entry.Size > 3 && !w.rules.unread[e]
+	return entry.Kind == rootfs.Regular && entry.Size > 3 && !w.rules.unread[e] && w.isFirst(e)
 }
 
 // named follows the names that stand in a file.
@@ -349,13 +375,17 @@ func (w *walk) namedPath(e int, p string) {
 	for _, l := range t.links {
 		w.reach(l, node(e), "names")
 	}
+	w.reach(t.entry, node(e), "names")
+	if w.swept[t.entry] {
+		return
+	}
+	w.swept[t.entry] = true
 	prefix := entry.Path + "/"
 	for i := w.sys.lowerBound(prefix); i < len(w.sys.Entries) && strings.HasPrefix(w.sys.Entries[i].Path, prefix); i++ {
 		if !w.rules.only[i] && !w.rules.development[i] {
 			w.reach(i, node(e), "names the directory of")
 		}
 	}
-	w.reach(t.entry, node(e), "names")
 }
 
 // public reports whether a library lies where the loader looks for it.
