@@ -48,7 +48,8 @@ func (i *Image) indexPulls() {
 	}
 	for p, list := range i.pulls {
 		slices.Sort(list)
-		i.pulls[p] = slices.Compact(list)
+		// A name that stands in the file itself leads nowhere.
+		i.pulls[p] = slices.DeleteFunc(slices.Compact(list), func(c string) bool { return c == p })
 	}
 }
 

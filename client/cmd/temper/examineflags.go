@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/temper-images/temper/client/build"
+	"github.com/temper-images/temper/client/catalogue"
 	"github.com/temper-images/temper/client/examine"
 	"github.com/temper-images/temper/client/referrer"
 	"github.com/temper-images/temper/client/registry"
@@ -38,6 +39,7 @@ func (f *examineFlags) add(flags *pflag.FlagSet) {
 
 // open finds the images of a name.
 func (f *examineFlags) open(ctx context.Context, name string) (*subject.Set, error) {
+	catalogue.Warm()
 	return subject.Open(ctx, name, subject.Options{Platforms: f.platforms, Keychain: keychain(ctx), Insecure: f.insecure})
 }
 
