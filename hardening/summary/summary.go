@@ -17,6 +17,9 @@ import (
 // biggest is how many groups of removed files are named.
 const biggest = 8
 
+// smallest is how many packages are named of which only a part is left.
+const smallest = 4
+
 // Write prints the report on one platform, which may be empty where only one is
 // meant.
 func Write(w io.Writer, platform string, r *spec.Report) error {
@@ -25,6 +28,7 @@ func Write(w io.Writer, platform string, r *spec.Report) error {
 	if r.Level != spec.LevelOff {
 		totals(&b, r)
 		removals(&b, r)
+		partial(&b, r)
 		checks(&b, r)
 	}
 	_, err := io.WriteString(w, b.String())
@@ -96,6 +100,32 @@ func removals(b *strings.Builder, r *spec.Report) {
 	if more := len(groups) - biggest; more > 0 {
 		fmt.Fprintf(b, "  and %d more\n", more)
 	}
+}
+
+// partial names the packages of which only a part is left, the smallest part
+// first.
+func partial(b *strings.Builder, r *spec.Report) {
+	parts := slices.DeleteFunc(slices.Clone(r.Packages), func(p spec.Package) bool { return p.State != spec.PackagePartial || p.FilesBefore == 0 })
+	if len(parts) == 0 {
+		return
+	}
+	slices.SortStableFunc(parts, func(x, y spec.Package) int {
+		return cmp.Or(cmp.Compare(x.FilesAfter*y.FilesBefore, y.FilesAfter*x.FilesBefore), cmp.Compare(y.FilesBefore, x.FilesBefore), cmp.Compare(x.Name, y.Name))
+	})
+	fmt.Fprintf(b, "\npackages kept in part: %s of %s\n", count(int64(len(parts))), count(int64(r.After.Packages)))
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	for _, p := range parts[:min(len(parts), smallest)] {
+		fmt.Fprintf(t, "  %s\t%s of %s files\t%s\n", fraction(p.FilesAfter, p.FilesBefore), count(int64(p.FilesAfter)), count(int64(p.FilesBefore)), short(p.Name+" "+p.Version))
+	}
+	t.Flush()
+	if more := len(parts) - smallest; more > 0 {
+		fmt.Fprintf(b, "  and %d more\n", more)
+	}
+}
+
+// fraction is a part in per cent, and never 0% or 100%.
+func fraction(part, whole int) string {
+	return strconv.Itoa(min(max(part*100/whole, 1), 99)) + "%"
 }
 
 func checks(b *strings.Builder, r *spec.Report) {

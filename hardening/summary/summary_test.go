@@ -24,6 +24,15 @@ func TestWrite(t *testing.T) {
 			{Class: "package-manager", Name: "apt", Why: []string{"apt", "libapt-pkg6.0"}, Files: 200, Bytes: 12000000},
 			{Class: "orphan", Name: "evil\x1b[2J\tname\n", Files: 1, Bytes: 1},
 		},
+		Packages: []spec.Package{
+			{Name: "libc6", Version: "2.36-9", State: spec.PackagePartial, FilesBefore: 287, FilesAfter: 40},
+			{Name: "apt", Version: "2.6.1", State: spec.PackageRemoved, FilesBefore: 300},
+			{Name: "coreutils", Version: "9.1-1", State: spec.PackagePartial, FilesBefore: 1230, FilesAfter: 1},
+			{Name: "bash", Version: "5.2", State: spec.PackageKept, FilesBefore: 10, FilesAfter: 10},
+			{Name: "tzdata", Version: "2024a", State: spec.PackagePartial, FilesBefore: 1000, FilesAfter: 999},
+			{Name: "evil\x1b[2J", Version: "1", State: spec.PackagePartial, FilesBefore: 2, FilesAfter: 1},
+			{Name: "perl-base", Version: "5.36", State: spec.PackagePartial, FilesBefore: 4, FilesAfter: 2},
+		},
 		Checks: []spec.Check{{Name: spec.CheckLinks, Statement: "every ELF file finds its libraries", Passed: true, Examined: 1500}},
 	}
 	for i := range 8 {
