@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -50,7 +51,9 @@ func tinigosuWorks(i *Instance) {
 func tinigosuAsk(i *Instance, question string) string {
 	conn := i.Dial("tcp", "127.0.0.1:7000")
 	defer conn.Close()
-	return newLines(i, conn).ask(question)
+	_, err := fmt.Fprintln(conn, question)
+	require.NoError(i, err)
+	return newLines(i, conn).line()
 }
 
 // tinigosuOthers: started as root, it becomes another user; no process stays
