@@ -366,6 +366,11 @@ func (i *Image) statement(a *Answer, e *imagefs.Entry) string {
 		return "it is the image's " + role
 	}
 	level := i.Report.Level
+	for _, dir := range databases {
+		if strings.HasPrefix(e.Path, dir+"/") {
+			return "it is part of the package database, which names what is left: scanners read it"
+		}
+	}
 	switch {
 	case e.Mode.IsDir():
 		return "a directory stays, also an empty one, unless it belonged to what went: programs may expect it"
@@ -378,6 +383,9 @@ func (i *Image) statement(a *Answer, e *imagefs.Entry) string {
 	}
 	return fmt.Sprintf("it belongs to the package %s, and level %s removes only package managers and what nothing else needed", a.Packages[0].Name, level)
 }
+
+// databases are where dpkg, apk and rpm have their package databases.
+var databases = []string{"/var/lib/dpkg", "/lib/apk/db", "/usr/lib/apk/db", "/var/lib/rpm", "/usr/lib/sysimage/rpm", "/var/lib/rpmmanifest"}
 
 // role says which command of the image's configuration a path is.
 func (i *Image) role(p string) string {

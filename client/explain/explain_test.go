@@ -163,6 +163,15 @@ func TestHostileReport(t *testing.T) {
 	}(), new(any)))
 }
 
+// Rules are globs in YAML, and names can look like both.
+func TestRuleSpelling(t *testing.T) {
+	for name, want := range map[string]string{
+		"/usr/bin/gpgv": "/usr/bin/gpgv", "/usr/bin/[": `"/usr/bin/\\["`, "/a b": `"/a b"`, `/a"*`: `"/a\"\\*"`, "/x,y": `"/x,y"`,
+	} {
+		require.Equal(t, want, quote(literal(name)), name)
+	}
+}
+
 func TestSimilarNames(t *testing.T) {
 	img, err := cataloguetest.Of([]cataloguetest.File{
 		{Name: "usr/bin/nginx", Data: "x"}, {Name: "opt/nginx", Data: "x"}, {Name: "usr/bin/nginx-debug", Data: "x"}, {Name: "usr/bin/ng", Data: "x"},

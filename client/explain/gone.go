@@ -51,9 +51,9 @@ type Rule struct {
 func (i *Image) rules(r *Removal) []Rule {
 	what := r.Path
 	if r.Below != "" {
-		what = r.Below + "**"
+		what = literal(r.Below) + "**"
 	}
-	keep := Rule{"keep: [" + quote(r.Path) + "]", "this path, with all that it needs"}
+	keep := Rule{"keep: [" + quote(literal(r.Path)) + "]", "this path, with all that it needs"}
 	if r.Below != "" {
 		keep.About = "this path, if the runtime stage has it"
 	}
@@ -99,6 +99,18 @@ func (i *Image) rules(r *Removal) []Rule {
 
 // packageRule begins a rule that means a package (hardening/spec, Settings.Keep).
 const packageRule = "package:"
+
+// literal is a glob that means one path alone.
+func literal(p string) string {
+	var b strings.Builder
+	for _, r := range p {
+		if strings.ContainsRune(`*?[]{}\`, r) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
 
 // quote makes a value fit for a YAML flow sequence. Only names that need it are
 // quoted.
