@@ -143,8 +143,9 @@ func (w *walk) holdsOnlyData(p int) bool {
 
 // commandsOf returns the commands that are looked for in a file: those of the
 // packages that its own depends on, and all when no package owns it, since then
-// nothing says what it runs.
-func (w *walk) commandsOf(e int) map[string]bool {
+// nothing says what it runs. Modules of a language name many commands for other
+// reasons, such as to colour their names.
+func (w *walk) commandsOf(e int) commands {
 	if obj := w.sys.Objects[w.sys.Entries[e].Path]; obj != nil && obj.Kind == linkage.Other {
 		return nil
 	}
@@ -153,17 +154,17 @@ func (w *walk) commandsOf(e int) map[string]bool {
 		if !w.isCode(e) {
 			return nil
 		}
-		return w.allCommands()
+		return w.allCommands(isModule(w.sys.Entries[e].Path))
 	}
-	var all map[string]bool
+	var all commands
 	for _, o := range owners {
 		pkg := w.sys.Packages[o]
 		for _, d := range w.dependencies(slices.Concat(pkg.Depends, pkg.Recommends), int(o)) {
 			for name := range w.programs[d] {
 				if all == nil {
-					all = map[string]bool{}
+					all = commands{}
 				}
-				all[name] = true
+				all[name] = false
 			}
 		}
 	}
@@ -171,16 +172,27 @@ func (w *walk) commandsOf(e int) map[string]bool {
 }
 
 // allCommands returns the programs of all packages.
-func (w *walk) allCommands() map[string]bool {
-	if w.commands == nil {
-		w.commands = map[string]bool{}
+func (w *walk) allCommands(mustBeCalled bool) commands {
+	all, ok := w.commands[mustBeCalled]
+	if !ok {
+		all = commands{}
 		for _, programs := range w.programs {
 			for name := range programs {
-				w.commands[name] = true
+				all[name] = mustBeCalled
 			}
 		}
+		w.commands[mustBeCalled] = all
 	}
-	return w.commands
+	return all
+}
+
+// moduleDirs are the directories into which the package managers of languages
+// install what others have written.
+var moduleDirs = []string{"/site-packages/", "/dist-packages/", "/node_modules/", "/gems/", "/vendor/", "/perl5/"}
+
+// isModule reports whether a file was installed into such a directory.
+func isModule(p string) bool {
+	return slices.ContainsFunc(moduleDirs, func(d string) bool { return strings.Contains(p, d) })
 }
 
 // codeSuffixes end the names of files in which programs are written.

@@ -47,9 +47,13 @@ type scanner struct {
 	total atomic.Int64
 }
 
-// scanAll reads files in parallel. words[i] is the set of commands to look for in
-// the i-th file, nil for none.
-func (s *scanner) scanAll(ctx context.Context, sys *System, entries []int, words []map[string]bool) ([]names, error) {
+// commands are names of programs to look for, and where: wherever they stand in
+// quotes, or, when the value is true, only where something is called with them.
+type commands map[string]bool
+
+// scanAll reads files in parallel. words[i] are the commands to look for in the
+// i-th file, nil for none.
+func (s *scanner) scanAll(ctx context.Context, sys *System, entries []int, words []commands) ([]names, error) {
 	found := make([]names, len(entries))
 	workers := runtime.GOMAXPROCS(0)
 	eg, ctx := errgroup.WithContext(ctx)
@@ -83,22 +87,24 @@ func (s *scanner) scanAll(ctx context.Context, sys *System, entries []int, words
 }
 
 // scan finds the names in one file.
-func (s *scanner) scan(r *bufio.Reader, words map[string]bool) (names, error) {
+func (s *scanner) scan(r *bufio.Reader, words commands) (names, error) {
 	found := map[string]byte{}
 	token := make([]byte, 0, maxToken+1)
 	var before byte // the byte before the token
+	called := false // the token stands where a call's arguments begin
 	take := func(after byte) {
 		if len(token) >= 2 && len(token) <= maxToken && len(found) < maxNames {
 			for rest := token; len(rest) > 0; {
 				part := rest[:nextPath(rest)]
 				rest = rest[len(part):]
-				if kind := s.kind(part, words, before, after); kind != 0 {
+				if kind := s.kind(part, words, before, after, called); kind != 0 {
 					if _, ok := found[string(part)]; !ok {
 						found[string(part)] = kind
 					}
 				}
 			}
 		}
+		called = words != nil && isCall(token)
 		token = token[:0]
 	}
 	for {
@@ -125,6 +131,7 @@ func (s *scanner) scan(r *bufio.Reader, words map[string]bool) (names, error) {
 			if len(token) > 0 {
 				take(c)
 			}
+			called = called && bytes.IndexByte(callBytes, c) >= 0
 			before = c
 		}
 		if start >= 0 {
@@ -161,7 +168,7 @@ func appendToken(token, b []byte) []byte {
 }
 
 // kind says what a token names: 'p' a path, 'l' a library, 'w' a word.
-func (s *scanner) kind(token []byte, words map[string]bool, before, after byte) byte {
+func (s *scanner) kind(token []byte, words commands, before, after byte, called bool) byte {
 	if token[0] == '/' {
 		top := token[1:]
 		if i := slices.Index(top, '/'); i > 0 && s.tops[string(top[:i])] {
@@ -172,10 +179,30 @@ func (s *scanner) kind(token []byte, words map[string]bool, before, after byte) 
 	if len(token) > 6 && token[0] == 'l' && token[1] == 'i' && token[2] == 'b' && bytes.Contains(token, []byte(".so")) {
 		return 'l'
 	}
-	if words != nil && words[string(token)] && isQuote(before) && (isQuote(after) || after == ' ') {
+	if mustBeCalled, ok := words[string(token)]; ok && isQuote(before) && (isQuote(after) || after == ' ') && (called || !mustBeCalled) {
 		return 'w'
 	}
 	return 0
+}
+
+// callBytes stand between a function, or a variable, and the command that it is
+// given first: run(["tar", exec('tar, cmd = ("tar".
+var callBytes = []byte("([{\"'` \t=")
+
+// callParts are in the names of functions that run a command and of variables
+// that hold one, in all languages alike.
+var callParts = [][]byte{
+	[]byte("popen"), []byte("spawn"), []byte("exec"), []byte("system"), []byte("call"), []byte("check_output"), []byte("run"), []byte("which"),
+	[]byte("cmd"), []byte("command"), []byte("args"), []byte("argv"), []byte("program"), []byte("capture"),
+}
+
+// isCall reports whether a token may be such a name.
+func isCall(token []byte) bool {
+	if len(token) > 64 {
+		return false
+	}
+	lower := bytes.ToLower(token[bytes.LastIndexByte(token, '.')+1:])
+	return slices.ContainsFunc(callParts, func(p []byte) bool { return bytes.Contains(lower, p) })
 }
 
 // isQuote reports whether a command's name may begin or end at c: at a quote, at

@@ -49,7 +49,7 @@ type walk struct {
 	programs  []map[string]int // per package: its programs by name
 
 	// commands are the programs of all packages, once they were asked for.
-	commands map[string]bool
+	commands map[bool]commands
 
 	wave []int
 	// first is the first reached of the names of a file that has several, and swept
@@ -93,7 +93,7 @@ func newWalk(sys *System, rules []rule) *walk {
 		kept: make([]bool, n), from: make([]node, n), why: make([]string, n), needs: map[node][]int{},
 		used: make([]bool, len(sys.Packages)), whole: make([]bool, len(sys.Packages)),
 		files: make([][]int, len(sys.Packages)), fired: make([]bool, len(rules)),
-		libraries: map[string][]int{}, resolved: map[string]target{},
+		libraries: map[string][]int{}, commands: map[bool]commands{}, resolved: map[string]target{},
 		first: map[file]int{}, swept: map[int]bool{},
 	}
 	for i, e := range sys.Entries {
@@ -186,7 +186,7 @@ func (w *walk) run(ctx context.Context) error {
 		w.wave = nil
 		slices.Sort(wave)
 		var scanned []int
-		var words []map[string]bool
+		var words []commands
 		for _, e := range wave {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
