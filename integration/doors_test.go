@@ -113,7 +113,7 @@ func TestExternalCache(t *testing.T) {
 	b.CacheTo, b.CacheFrom = "", "type=local,src="+cache
 	_, log := buildLog(t, door.Temper{Binary: temper().(door.Temper).Binary, Addr: other}, b)
 	for _, v := range vertices(log) {
-		if strings.Contains(v.name, "RUN ") || strings.HasPrefix(v.name, "[hardened 2/3]") {
+		if strings.Contains(v.name, "RUN ") || strings.HasPrefix(v.name, "[hardened 2/3]") || strings.HasPrefix(v.name, "[hardened 3/3]") {
 			require.True(t, v.cached, "%s was not cached\n%s", v.name, log)
 		}
 	}

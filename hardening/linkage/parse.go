@@ -299,7 +299,7 @@ type dynamicTable struct {
 	strtab, strsz          uint64
 	str, end               uint64   // file offsets of the string table
 	verdef, verneed        uint64   // addresses, 0 when absent
-	symtab, hash, gnuHash  uint64   // addresses, 0 when absent
+	symtab, hash           uint64   // likewise
 	hashWord               uint64   // bytes of a word in the table at hash
 	addresses              []uint64 // where tables start that may follow the symbol table
 }
@@ -346,16 +346,13 @@ func (d *dynamicTable) decode(m *image, table []byte) error {
 		case elf.DT_HASH:
 			d.hash = val
 			d.addresses = append(d.addresses, val)
-		case elf.DT_GNU_HASH:
-			d.gnuHash = val
-			d.addresses = append(d.addresses, val)
 		case elf.DT_VERDEF:
 			d.verdef = val
 			d.addresses = append(d.addresses, val)
 		case elf.DT_VERNEED:
 			d.verneed = val
 			d.addresses = append(d.addresses, val)
-		case elf.DT_RELA, elf.DT_REL, elf.DT_JMPREL, elf.DT_VERSYM, elf.DT_INIT, elf.DT_PLTGOT:
+		case elf.DT_GNU_HASH, elf.DT_RELA, elf.DT_REL, elf.DT_JMPREL, elf.DT_VERSYM, elf.DT_INIT, elf.DT_PLTGOT:
 			d.addresses = append(d.addresses, val)
 		case elf.DT_STRSZ:
 			d.strsz = val
