@@ -228,12 +228,14 @@ func (r *Runner) build(ctx context.Context, b door.Build, level spec.Level, outp
 
 // instance unpacks an image, hands it to f and removes it.
 func (r *Runner) instance(ctx context.Context, img *image.Image, dir string, f func(*Instance) error) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, functionLimit)
-	defer cancel()
 	i, err := newInstance(ctx, dir, img)
 	if err != nil {
 		return fmt.Errorf("unpack the image: %w", err)
 	}
+	// How long unpacking takes is no matter of the application's.
+	limited, cancel := context.WithTimeout(ctx, functionLimit)
+	defer cancel()
+	i.ctx = limited
 	defer func() { err = errors.Join(err, i.network.Close(), os.RemoveAll(dir)) }()
 	return f(i)
 }
