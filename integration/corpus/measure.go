@@ -37,6 +37,8 @@ type Measure struct {
 	Works    string `json:"works,omitempty"`
 	Others   string `json:"others,omitempty"`
 	Scanners string `json:"scanners,omitempty"`
+	// Scanned says that the scanners were asked.
+	Scanned bool `json:"scanned,omitempty"`
 }
 
 // Passed says that nothing failed.
@@ -146,6 +148,7 @@ func (r *Runner) measure(ctx context.Context, i *Instance, b door.Build, level s
 		}
 	}
 	if row.scan != nil {
+		m.Scanned = true
 		if err := r.scanHardened(ctx, i, row.runtime, row.scan); err != nil {
 			m.Scanners = err.Error()
 		}

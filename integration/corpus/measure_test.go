@@ -144,6 +144,6 @@ func TestTableSaysWhetherTheGoalsAreMet(t *testing.T) {
 	ok, err = Table(&b, []Row{failed, {App: "five", Err: "no base"}})
 	require.NoError(t, err)
 	require.False(t, ok)
-	require.Contains(t, b.String(), "minimal: works 1, others 0, both 0, scanners 1 of 2")
+	require.Contains(t, b.String(), "minimal: works 1, others 0, both 0, scanners 0 of 2")
 	require.Contains(t, b.String(), "not met")
 }

@@ -60,12 +60,16 @@ func Table(w io.Writer, rows []Row) (ok bool, err error) {
 			} else if level == spec.LevelOff {
 				closure = mebibytes(row.Closure)
 			}
+			scanned := ""
+			if m.Scanned {
+				scanned = verdict(m.Scanners)
+			}
 			if m.Build != "" {
 				fmt.Fprintf(t, "%s\t%s\tno image\n", row.App, level)
 				continue
 			}
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", row.App, level, mebibytes(m.Bytes), ratio, closure,
-				m.Files, m.Executables, m.Libraries, m.Packages, m.SetUID, took, verdict(m.Works), verdict(m.Others), verdict(m.Scanners))
+				m.Files, m.Executables, m.Libraries, m.Packages, m.SetUID, took, verdict(m.Works), verdict(m.Others), scanned)
 		}
 	}
 	if err := t.Flush(); err != nil {
@@ -91,7 +95,7 @@ func summary(w io.Writer, rows []Row) error {
 			works += one(m.Works == "")
 			others += one(m.Others == "")
 			both += one(m.Works == "" && m.Others == "")
-			scanners += one(m.Scanners == "")
+			scanners += one(m.Scanned && m.Scanners == "")
 		}
 		if total > 0 {
 			fmt.Fprintf(&b, "%s: works %d, others %d, both %d, scanners %d of %d\n", level, works, others, both, scanners, total)
