@@ -72,5 +72,5 @@ func tinigosuOthers(i *Instance) {
 	require.Equal(i, 3, i.Run(Process{Args: []string{"tini", "-s", "--", "sh", "-c", "exit 3"}}).Code)
 	require.Equal(i, 127, i.Run(Process{Args: []string{"tini", "--", "no-such-command"}}).Code)
 	require.Contains(i, i.Output("tini", "--version"), "tini version")
-	require.Contains(i, i.Output("socat", "-V"), "OPENSSL support enabled")
+	require.Contains(i, i.Output("socat", "-V"), "WITH_OPENSSL")
 }
