@@ -74,6 +74,9 @@ func (s *scanner) scanAll(ctx context.Context, sys *System, entries []int, words
 					return fmt.Errorf("search files for the names of others: there is more than %d GiB of them; remove what is not needed, or use level exclusive", maxTotal>>30)
 				}
 				buf.Reset(io.LimitReader(f, size))
+				if sys.Objects[sys.Entries[entries[k]].Path] != nil {
+					buf.Reset(withoutSymbols(f, size))
+				}
 				found[k], err = s.scan(buf, words[k])
 				f.Close()
 				if err != nil {
