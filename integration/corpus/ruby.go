@@ -43,7 +43,7 @@ func rubyOthers(i *Instance) {
 	r := i.Exec(Process{Args: []string{"ruby", "-e", "require 'absent'"}})
 	require.Contains(i, r.Stderr, "cannot load such file -- absent")
 	require.Contains(i, i.ExecOutput("gem", "list"), "nokogiri")
-	require.Contains(i, i.ExecOutput("erb", "--version"), ".")
-	require.Equal(i, "=> 42\n", i.Exec(Process{Args: []string{"irb", "--noprompt", "-f"}, Stdin: "6 * 7\n"}).Stdout)
+	require.Equal(i, "<b>", i.Exec(Process{Args: []string{"erb"}, Stdin: "<%= '<b>' %>"}).Stdout)
+	require.Contains(i, i.Exec(Process{Args: []string{"irb", "--noprompt", "-f"}, Stdin: "6 * 7\n"}).Stdout, "\n42\n")
 	require.Contains(i, i.ExecOutput("ruby", "--yjit", "-e", "print 1 + 1"), "2")
 }
