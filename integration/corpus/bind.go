@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/dns/dnsmessage"
@@ -67,11 +68,20 @@ func (r resolver) receive(conn net.Conn) dnsmessage.Message {
 	return m
 }
 
-// bindStart starts the server and waits for it.
+// bindStart starts the server and waits until it has loaded its zones and signed
+// one: it listens before.
 func bindStart(i *Instance) resolver {
 	i.Start(Process{})
 	require.NoError(i, i.Dial("tcp", "127.0.0.1:5353").Close())
-	return resolver{i, "udp"}
+	r := resolver{i, "tcp"}
+	for deadline := time.Now().Add(readyLimit); ; time.Sleep(50 * time.Millisecond) {
+		plain := r.query("example.test.", dnsmessage.TypeSOA, dnsmessage.ClassINET)
+		signed := r.query("signed.test.", dnsmessage.TypeSOA, dnsmessage.ClassINET)
+		if len(plain.Answers) == 1 && len(signed.Answers) == 2 {
+			return resolver{i, "udp"}
+		}
+		require.True(i, time.Now().Before(deadline), "the zones are not loaded")
+	}
 }
 
 func bindWorks(i *Instance) {

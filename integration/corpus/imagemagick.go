@@ -69,11 +69,6 @@ func imagemagickOthers(i *Instance) {
 	w.must("p.png", "-liquid-rescale", "50%", "q.png")
 	w.must("p.png", "-fft", "+depth", "f.miff")
 	w.must("p.png", "-colorspace", "Lab", "-blur", "0x2", "-colorspace", "sRGB", "b.png")
-	svg := `<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20"><rect width="20" height="20" fill="#f00"/></svg>`
-	require.NoError(i, os.WriteFile(filepath.Join(w.dir, "r.svg"), []byte(svg), 0o644))
-	w.must("msvg:r.svg", "r.png")
-	require.Equal(i, "srgb(255,0,0)", w.mustRun("convert", "r.png", "-format", "%[pixel:p{5,5}]", "info:"))
-
 	w.mustRun("montage", "p.png", "c.png", "-geometry", "50x50+2+2", "m.png")
 	w.mustRun("composite", "-gravity", "center", "c.png", "p.png", "o.png")
 	w.mustRun("mogrify", "-format", "jpg", "-quality", "50", "o.png")
