@@ -180,3 +180,33 @@ func rulesKeep(t *testing.T, from map[string]string, layout string, report *spec
 		require.Equal(t, explain.Kept, a.State, p)
 	}
 }
+
+// The report of an image in a registry is read wherever a release put it.
+func TestWhyPublished(t *testing.T) {
+	r := newReleases(t, harmless)
+	for name, settings := range map[string]string{
+		"in the index": "", "beside the image": "push: {plain: true}\n", "under a tag": "push: {plain: true, formats: [cosign]}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			ref := r.host(t) + "/why-" + strings.ReplaceAll(name, " ", "-") + ":1"
+			code, out := r.release(t, trivial(t, settings), "-t", ref)
+			require.Zero(t, code, out)
+			code, out = r.temper(t, "why", ref, "/usr/bin/true", "apt", "--progress", "none")
+			require.Zero(t, code, out)
+			require.Contains(t, out, "/usr/bin/true: kept")
+			require.Contains(t, out, "/usr/bin/apt: removed")
+			saved := filepath.Join(r.dir, path.Base(ref)+".oci.tar")
+			code, out = r.temper(t, "save", ref, "-o", saved, "--key", "cosign.pub")
+			require.Zero(t, code, out)
+			code, out = r.temper(t, "why", saved, "/usr/bin/true", "--progress", "none")
+			require.Zero(t, code, out)
+			code, out = r.temper(t, "diff", ref, saved, "--exit-code", "--progress", "none")
+			require.Zero(t, code, out)
+			code, out = r.temper(t, "why", ref, "/usr/bin/treu", "--progress", "none")
+			require.Equal(t, 1, code, out)
+			require.Contains(t, out, "/usr/bin/true")
+		})
+	}
+	code, out := r.temper(t, "why", r.host(t)+"/nothing:1", "/x", "--progress", "none")
+	require.Equal(t, exitUsage, code, out)
+}
