@@ -46,7 +46,7 @@ func (i *Image) KindOf(e *imagefs.Entry) (Kind, error) {
 		o, err := linkage.Parse(f, e.Size)
 		switch {
 		case err != nil:
-			return "", nil //nolint:nilerr // a malformed ELF file is data
+			return "", nil // a malformed ELF file is data
 		case o.Kind == linkage.Program:
 			return Program, nil
 		case o.Kind == linkage.Library:

@@ -236,7 +236,7 @@ func distance(a, b string, limit int) int {
 	if len(a)-len(b) > limit || len(b)-len(a) > limit {
 		return -1
 	}
-	var previous, current [maxCompared + maxDistance + 1]int
+	previous, current := make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range len(b) + 1 {
 		previous[j] = j
 	}

@@ -132,10 +132,10 @@ func (p *printer) totals() {
 }
 
 func change(a, b int64, text func(int64) string) string {
-	switch {
-	case a == b:
+	switch a {
+	case b:
 		return "="
-	case a == 0:
+	case 0:
 		return "+" + text(b)
 	}
 	sign, by := "+", b-a

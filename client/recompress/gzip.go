@@ -88,7 +88,7 @@ func (z *Writer) Write(p []byte) (int, error) {
 	}
 	written := len(p)
 	z.sum = crc32.Update(z.sum, crc32.IEEETable, p)
-	z.size += uint32(len(p)) //nolint:gosec // the format has the size modulo 2^32
+	z.size += uint32(len(p)) // the format has the size modulo 2^32
 	for len(p) > 0 {
 		if z.block == nil {
 			z.block = make([]byte, 0, blockSize)

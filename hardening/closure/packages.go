@@ -94,11 +94,12 @@ func (w *walk) takeWhole(p int, from node, why string) {
 	}
 	w.whole[p] = true
 	pkg := w.sys.Packages[p]
-	if why == "" {
+	switch {
+	case why == "":
 		why = "is of the package " + pkg.Name + ", which is installed by name"
-	} else if why == "is of the package" {
+	case why == "is of the package":
 		why = "is of the package " + pkg.Name + " as is"
-	} else if strings.HasPrefix(why, "depends") {
+	case strings.HasPrefix(why, "depends"):
 		why = "is of the package " + pkg.Name + ", on which another depends"
 	}
 	asked := from == noNode

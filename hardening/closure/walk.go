@@ -17,12 +17,6 @@ type node = int32
 // noNode is where roots come from.
 const noNode node = -1
 
-// need is one step: from leads to an entry.
-type need struct {
-	to  int
-	why string
-}
-
 // walk goes from the roots to everything reachable, wave by wave, so that each
 // path is reached by a shortest chain and files are read in parallel.
 type walk struct {

@@ -31,8 +31,11 @@ type Requirement struct {
 // versions reads DT_VERDEF and DT_VERNEED. A table that is malformed says
 // nothing: the loader may understand it better, and nothing is removed for it.
 func (d *dynamicTable) versions(m *image, o *Object) error {
-	if d.verdef == 0 && d.verneed == 0 || d.locate(m) != nil {
+	if d.verdef == 0 && d.verneed == 0 {
 		return nil
+	}
+	if err := d.locate(m); err != nil {
+		return nil //nolint:nilerr // see above: a malformed table says nothing
 	}
 	if d.verdef != 0 {
 		defines, err := d.definitions(m)

@@ -27,7 +27,7 @@ func gostaticOthers(i *Instance) {
 	tls := newAuthority(i)
 	l := tlsListener(i, "127.0.0.1:8443", tls.serverConfig(false))
 	go func() {
-		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "trusted") })) //nolint:gosec // it ends with the test
+		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "trusted") }))
 	}()
 	i.Start(Process{Mounts: []Mount{ReadOnly(i.File("ca.pem", tls.ca), "/etc/ssl/certs/corpus.pem")}})
 	askText(i, "http://127.0.0.1:8080", map[string]string{

@@ -24,7 +24,7 @@ func sshdLogin(i *Instance, auth ssh.AuthMethod) (*ssh.Client, error) {
 	conn := i.Dial("tcp", "127.0.0.1:2222")
 	c, channels, requests, err := ssh.NewClientConn(conn, "127.0.0.1:2222", &ssh.ClientConfig{
 		User: "deploy", Auth: []ssh.AuthMethod{auth},
-		HostKeyCallback: ssh.InsecureIgnoreHostKey(), //nolint:gosec // the server has just made its key
+		HostKeyCallback: ssh.InsecureIgnoreHostKey(), // the server has just made its key
 	})
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())

@@ -3,9 +3,9 @@ package corpus
 import (
 	"bytes"
 	"image"
-	_ "image/gif"
-	_ "image/jpeg"
-	_ "image/png"
+	_ "image/gif"  // the formats that the applications answer with
+	_ "image/jpeg" // likewise
+	_ "image/png"  // likewise
 	"os"
 	"path/filepath"
 
