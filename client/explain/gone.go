@@ -254,7 +254,7 @@ func distance(a, b string, limit int) int {
 		if best > limit {
 			return -1
 		}
-		previous = current
+		previous, current = current, previous
 	}
 	if previous[len(b)] > limit {
 		return -1
