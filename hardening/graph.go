@@ -1,7 +1,6 @@
 package hardening
 
 import (
-	"path"
 	"slices"
 
 	"github.com/temper-images/temper/hardening/linkage"
@@ -27,20 +26,19 @@ const (
 	stateRescued
 )
 
-// edge says that one unit needs another.
+// edge says that a unit needs an entry, and with it the units that it belongs to.
 type edge struct {
-	to unit
-	// entry is the entry that is needed, or -1 when the whole unit is.
 	entry int32
-	// via says how: a package relation or a library's name.
+	// via says how, for example "links to".
 	via string
 }
 
 // graph holds the units of a root filesystem and decides which of them only
 // package managers needed.
 type graph struct {
-	inv      *inventory
-	settings spec.Settings
+	inv       *inventory
+	settings  spec.Settings
+	relations *packages.Relations
 
 	edges  map[unit][]edge
 	states map[unit]state
@@ -90,7 +88,7 @@ func (g *graph) units(entry int) []unit {
 // newGraph builds the units and what they need.
 func newGraph(inv *inventory, s spec.Settings) *graph {
 	g := &graph{
-		inv: inv, settings: s,
+		inv: inv, settings: s, relations: inv.relate(),
 		edges: map[unit][]edge{}, states: map[unit]state{}, parents: map[unit]cause{}, classOf: map[unit]string{},
 		seedPackages: make([]bool, len(inv.packages)), required: map[int]bool{}, installed: map[string]bool{},
 	}
@@ -98,7 +96,6 @@ func newGraph(inv *inventory, s spec.Settings) *graph {
 		g.installed[name] = true
 	}
 	g.markSeeds()
-	g.addPackageEdges()
 	g.addFileEdges()
 	return g
 }
@@ -149,47 +146,6 @@ func (g *graph) seedClass(i int, e *rootfs.Entry) (string, bool) {
 	return g.classOf[unit(owners[0])], true
 }
 
-// addPackageEdges adds what packages say that they need. Every installed
-// alternative counts: which one is used cannot be seen.
-func (g *graph) addPackageEdges() {
-	type key struct{ kind, name string }
-	providers := map[key][]int32{}
-	for i, pkg := range g.inv.packages {
-		k := key{pkg.Type, pkg.Name}
-		providers[k] = append(providers[k], int32(i))
-		for _, name := range pkg.Provides {
-			k := key{pkg.Type, name}
-			if !slices.Contains(providers[k], int32(i)) {
-				providers[k] = append(providers[k], int32(i))
-			}
-		}
-	}
-	parents := map[string]string{}
-	for i, pkg := range g.inv.packages {
-		for r, relations := range [][][]string{pkg.Depends, pkg.Recommends} {
-			via := "depends on"
-			if r == 1 {
-				via = "recommends"
-			}
-			for _, alternatives := range relations {
-				for _, name := range alternatives {
-					targets := providers[key{pkg.Type, name}]
-					if len(targets) == 0 && path.IsAbs(name) {
-						if e, ok := g.inv.entryOf(path.Clean(name), parents); ok {
-							targets = g.inv.owners[e]
-						}
-					}
-					for _, t := range targets {
-						if int(t) != i {
-							g.edges[unit(i)] = append(g.edges[unit(i)], edge{to: unit(t), entry: -1, via: via})
-						}
-					}
-				}
-			}
-		}
-	}
-}
-
 // addFileEdges adds what files need: libraries and interpreters.
 func (g *graph) addFileEdges() {
 	for i, e := range g.inv.entries {
@@ -231,11 +187,52 @@ func (g *graph) need(from int, target string, links []string, via string) {
 func (g *graph) needEntry(from, target int, links []int, via string) {
 	for _, u := range g.units(from) {
 		for _, t := range append([]int{target}, links...) {
-			for _, v := range g.units(t) {
-				if u != v {
-					g.edges[u] = append(g.edges[u], edge{to: v, entry: int32(t), via: via})
+			g.edges[u] = append(g.edges[u], edge{entry: int32(t), via: via})
+		}
+	}
+}
+
+// sweep is one way through the graph. What a capability or an entry leads to is
+// the same from wherever it is reached, so each is followed once: a thousand
+// packages may list a thousand files together.
+type sweep struct {
+	graph        *graph
+	capabilities []bool
+	entries      map[int32]bool
+}
+
+func (g *graph) sweep() *sweep {
+	return &sweep{graph: g, capabilities: make([]bool, len(g.relations.Providers)), entries: map[int32]bool{}}
+}
+
+// follow visits what a unit needs and was not visited before. The entry is -1
+// where the whole unit is needed.
+func (w *sweep) follow(u unit, visit func(to unit, entry int, via string)) {
+	g := w.graph
+	if int(u) < len(g.inv.packages) {
+		for r, asked := range [][]int32{g.relations.Depends[u], g.relations.Recommends[u]} {
+			via := "depends on"
+			if r == 1 {
+				via = "recommends"
+			}
+			for _, c := range asked {
+				if w.capabilities[c] {
+					continue
+				}
+				w.capabilities[c] = true
+				for _, p := range g.relations.Providers[c] {
+					visit(unit(p), -1, via)
 				}
 			}
+		}
+	}
+	for _, e := range g.edges[u] {
+		if w.entries[e.entry] {
+			continue
+		}
+		w.entries[e.entry] = true
+		for _, v := range g.units(int(e.entry)) {
+			visit(v, int(e.entry), e.via)
 		}
 	}
 }
@@ -251,17 +248,17 @@ func (g *graph) decide(roots []int) {
 		}
 	}
 	slices.Sort(queue)
-	for len(queue) > 0 {
+	for s := g.sweep(); len(queue) > 0; {
 		u := queue[0]
 		queue = queue[1:]
-		for _, e := range g.edges[u] {
-			if _, seen := g.states[e.to]; seen || !g.mayBeOrphan(e.to) {
-				continue
+		s.follow(u, func(to unit, _ int, via string) {
+			if _, seen := g.states[to]; seen || !g.mayBeOrphan(to) {
+				return
 			}
-			g.states[e.to] = stateCandidate
-			g.parents[e.to] = cause{from: u, via: e.via}
-			queue = append(queue, e.to)
-		}
+			g.states[to] = stateCandidate
+			g.parents[to] = cause{from: u, via: via}
+			queue = append(queue, to)
+		})
 	}
 	g.keepFrom(roots)
 }
@@ -288,15 +285,15 @@ func (g *graph) keepFrom(roots []int) {
 			queue = append(queue, u)
 		}
 	}
-	for len(queue) > 0 {
+	for s := g.sweep(); len(queue) > 0; {
 		u := queue[0]
 		queue = queue[1:]
-		for _, e := range g.edges[u] {
-			if e.entry >= 0 {
-				g.required[int(e.entry)] = true
+		s.follow(u, func(to unit, entry int, _ string) {
+			if entry >= 0 {
+				g.required[entry] = true
 			}
-			queue = append(queue, g.rescue(e.to, int(e.entry))...)
-		}
+			queue = append(queue, g.rescue(to, entry)...)
+		})
 	}
 }
 
@@ -338,16 +335,7 @@ func (g *graph) mayBeOrphan(u unit) bool {
 		return e.Kind == rootfs.Symlink || obj != nil && obj.Kind == linkage.Library
 	}
 	pkg := g.inv.packages[u]
-	if pkg.Essential || g.installed[pkg.Name] || pkg.Type == packages.TypeApk && !pkg.Auto || matchName(ambientPackages, pkg.Name) {
-		return false
-	}
-	// A Debian package that apt did not install as a dependency, and that is no
-	// part of every installation nor a library, was asked for by name.
-	if pkg.Type == packages.TypeDeb && !pkg.Auto && pkg.Priority != "required" && pkg.Priority != "important" &&
-		pkg.Section != "libs" && pkg.Section != "oldlibs" {
-		return false
-	}
-	return true
+	return !pkg.Essential && !g.installed[pkg.Name] && !pkg.Manual() && !matchName(ambientPackages, pkg.Name)
 }
 
 // chain tells why a unit is an orphan, from the package manager to it.

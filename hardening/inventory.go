@@ -191,13 +191,29 @@ func (inv *inventory) readPackages(ctx context.Context) error {
 			id := int32(len(inv.packages))
 			inv.packages = append(inv.packages, pkg)
 			for _, f := range pkg.Files {
-				if i, ok := inv.entryOf(f, parents); ok && !slices.Contains(inv.owners[i], id) {
-					inv.owners[i] = append(inv.owners[i], id)
+				i, ok := inv.entryOf(f, parents)
+				if !ok {
+					continue
+				}
+				// Packages come in their order: only the last owner can be this one.
+				if o := inv.owners[i]; len(o) == 0 || o[len(o)-1] != id {
+					inv.owners[i] = append(o, id)
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// relate finds which packages ask for which.
+func (inv *inventory) relate() *packages.Relations {
+	parents := map[string]string{}
+	return packages.Relate(inv.packages, func(p string) []int32 {
+		if e, ok := inv.entryOf(p, parents); ok {
+			return inv.owners[e]
+		}
+		return nil
+	})
 }
 
 // entryOf finds the entry that a database's path names: the last element is
