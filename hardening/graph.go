@@ -185,9 +185,13 @@ func (g *graph) need(from int, target string, links []string, via string) {
 }
 
 func (g *graph) needEntry(from, target int, links []int, via string) {
-	for _, u := range g.units(from) {
-		for _, t := range append([]int{target}, links...) {
-			g.edges[u] = append(g.edges[u], edge{entry: int32(t), via: via})
+	for _, t := range append([]int{target}, links...) {
+		several := len(g.inv.owners[t]) > 1
+		for _, u := range g.units(from) {
+			// That a package's file leads to another of its own says nothing of either.
+			if several || g.units(t)[0] != u {
+				g.edges[u] = append(g.edges[u], edge{entry: int32(t), via: via})
+			}
 		}
 	}
 }

@@ -130,6 +130,7 @@ func TestHarden(t *testing.T) {
 				file /usr/share/doc/app/copyright "x"
 				link /usr/share/doc/libapp app
 				file /usr/share/man/man1/app.1.gz "x"
+				link /usr/share/man/man1/application.1.gz app.1.gz
 				file /usr/share/locale/de/LC_MESSAGES/app.mo "x"
 				file /usr/share/locale/de_AT/LC_MESSAGES/app.mo "x"
 				file /usr/share/locale/fr/LC_MESSAGES/app.mo "x"
@@ -145,7 +146,7 @@ func TestHarden(t *testing.T) {
 				file /root/.cache/pip/x "x"
 				file /etc/passwd- "x"
 				file /etc/app.conf.dpkg-old "x"
-				deb app depends=libc6: /usr/share/doc/app/README /usr/share/doc/app/copyright /usr/share/doc/libapp /usr/share/man/man1/app.1.gz /usr/share/locale/de/LC_MESSAGES/app.mo /usr/share/locale/de_AT/LC_MESSAGES/app.mo /usr/share/locale/fr/LC_MESSAGES/app.mo /usr/lib/locale/C.utf8/LC_CTYPE /usr/share/locale/locale.alias
+				deb app depends=libc6: /usr/share/doc/app/README /usr/share/doc/app/copyright /usr/share/doc/libapp /usr/share/man/man1/app.1.gz /usr/share/man/man1/application.1.gz /usr/share/locale/de/LC_MESSAGES/app.mo /usr/share/locale/de_AT/LC_MESSAGES/app.mo /usr/share/locale/fr/LC_MESSAGES/app.mo /usr/lib/locale/C.utf8/LC_CTYPE /usr/share/locale/locale.alias
 			`,
 			change: func(s *spec.Settings) { s.Locales = []string{"de_AT.UTF-8"} },
 		},
