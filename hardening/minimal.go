@@ -35,13 +35,13 @@ func (p *plan) removeUnreachable(ctx context.Context, s spec.Settings, rules *ru
 		return err
 	}
 	p.reachable, err = closure.Compute(ctx, &closure.System{
-		Entries: inv.entries, Index: inv.index, Owners: inv.owners, Packages: inv.packages,
+		Entries: inv.entries, Index: inv.index, Owners: inv.owners, Packages: inv.packages, Relations: p.graph.relations,
 		Objects: inv.objects, Scripts: inv.scripts, Resolver: inv.resolver,
 		Find:     inv.find,
 		LookPath: func(name string) (int, []int, bool) { return inv.lookPath(name, s.Image.Env, s.Image.WorkingDir) },
 		Open:     inv.tree.Open,
 		Gone:     func(i int) bool { return !p.keeps(i) },
-	}, closure.Options{Roots: roots, Named: func(pkg *packages.Package) bool { return p.graph.installed[pkg.Name] }, Manual: isManual})
+	}, closure.Options{Roots: roots, Named: func(pkg *packages.Package) bool { return p.graph.installed[pkg.Name] }})
 	if err != nil {
 		return fmt.Errorf("find what the application reaches: %w", err)
 	}
@@ -55,19 +55,6 @@ func (p *plan) removeUnreachable(ctx context.Context, s spec.Settings, rules *ru
 		}
 	}
 	return nil
-}
-
-// isManual says whether a package seems to have been asked for, by the package
-// manager's own record.
-func isManual(pkg *packages.Package) bool {
-	switch pkg.Type {
-	case packages.TypeApk:
-		return !pkg.Auto
-	case packages.TypeDeb:
-		return !pkg.Auto && !pkg.Essential && pkg.Priority != "required" && pkg.Priority != "important" &&
-			pkg.Section != "libs" && pkg.Section != "oldlibs"
-	}
-	return false
 }
 
 // reachRoots returns what is needed for itself, with the reasons.
@@ -114,12 +101,7 @@ func (p *plan) reachRoots(s spec.Settings, rules *ruleSet) ([]closure.Root, erro
 // ownedByBase reports whether an entry is of a package that is part of every
 // installation, which is more than one program.
 func (inv *inventory) ownedByBase(entry int) bool {
-	for _, o := range inv.owners[entry] {
-		if pkg := inv.packages[o]; pkg.Essential || pkg.Priority == "required" || pkg.Priority == "important" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(inv.owners[entry], func(o int32) bool { return inv.packages[o].Base() })
 }
 
 // generated marks what maintainer scripts made.

@@ -28,6 +28,8 @@ type System struct {
 	// Owners holds, for each entry, the indices into Packages of those that list it.
 	Owners   [][]int32
 	Packages []*packages.Package
+	// Relations say which of Packages ask for which.
+	Relations *packages.Relations
 	// Objects and Scripts are the ELF files and the executable scripts, by path.
 	Objects  map[string]*linkage.Object
 	Scripts  map[string]linkage.Shebang
@@ -56,13 +58,9 @@ type Root struct {
 // Options say where the search begins.
 type Options struct {
 	Roots []Root
-	// Named says whether a package was asked for by name: all that it has is
-	// reachable.
+	// Named says whether a package was asked for by name, besides those that are
+	// Manual: all that it has is reachable.
 	Named func(*packages.Package) bool
-	// Manual says whether a package seems to have been asked for, since it did not
-	// come along with another. That is also so for what a distribution installs
-	// first.
-	Manual func(*packages.Package) bool
 }
 
 // Result is what can be reached.

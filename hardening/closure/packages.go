@@ -1,32 +1,33 @@
 package closure
 
 import (
+	"iter"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/temper-images/temper/hardening/linkage"
-	"github.com/temper-images/temper/hardening/packages"
 	"github.com/temper-images/temper/hardening/rootfs"
 )
 
-// indexPackages finds packages by what others call them, and their programs.
+// indexPackages finds the packages of programs, and those that hold only data.
 func (w *walk) indexPackages() {
-	w.providers = map[string][]int{}
-	w.programs = make([]map[string]int, len(w.sys.Packages))
-	for i, pkg := range w.sys.Packages {
-		for _, name := range append([]string{pkg.Name}, pkg.Provides...) {
-			key := pkg.Type + " " + name
-			if !slices.Contains(w.providers[key], i) {
-				w.providers[key] = append(w.providers[key], i)
-			}
-		}
-		for _, f := range w.files[i] {
-			if e := w.sys.Entries[f]; w.isProgram(f) {
-				if w.programs[i] == nil {
-					w.programs[i] = map[string]int{}
+	// A name stands in few directories of programs; only a hostile system has it
+	// in many packages.
+	const most = 16
+	w.programs = map[string][]int32{}
+	w.onlyData = make([]bool, len(w.sys.Packages))
+	for p := range w.sys.Packages {
+		w.onlyData[p] = true
+		for _, f := range w.files[p] {
+			if w.isProgram(f) {
+				name := w.sys.Entries[f].Name()
+				if of := w.programs[name]; len(of) < most && (len(of) == 0 || of[len(of)-1] != int32(p)) {
+					w.programs[name] = append(of, int32(p))
 				}
-				w.programs[i][e.Name()] = f
+			}
+			if w.isProgram(f) || w.isPublicLibrary(f) {
+				w.onlyData[p] = false
 			}
 		}
 	}
@@ -57,96 +58,96 @@ func (w *walk) isData(f int) bool {
 	return !w.rules.only[f] && !w.isProgram(f) && !w.isPublicLibrary(f)
 }
 
-// isBase reports whether a package is part of every installation, of which
-// packages take for granted that it is there: only what is seen to be used of it
-// is needed.
-func isBase(pkg *packages.Package) bool {
-	return pkg.Essential || pkg.Priority == "required" || pkg.Priority == "important"
-}
-
 // use keeps the data of a package, and of those that hold data for it.
 func (w *walk) use(p int, from node) {
-	if w.used[p] {
-		return
+	type step struct {
+		p    int
+		from node
 	}
-	w.used[p] = true
-	for _, r := range w.rules.byPackage[p] {
-		w.fire(r, w.packageNode(p))
-	}
-	for _, f := range w.files[p] {
-		if w.isData(f) {
-			w.reach(f, from, "is of the same package as")
+	for queue := []step{{p, from}}; len(queue) > 0; queue = queue[1:] {
+		p, from := queue[0].p, queue[0].from
+		if w.used[p] {
+			continue
 		}
-	}
-	for _, d := range w.dependencies(w.sys.Packages[p].Depends, p) {
-		if !w.used[d] && w.holdsOnlyData(d) && !isBase(w.sys.Packages[d]) {
-			w.use(d, w.packageNode(p))
+		w.used[p] = true
+		for _, r := range w.rules.byPackage[p] {
+			w.fire(r, w.packageNode(p))
+		}
+		for _, f := range w.files[p] {
+			if w.isData(f) {
+				w.reach(f, from, "is of the same package as")
+			}
+		}
+		for d := range w.newlyAsked(w.usedFor, w.sys.Relations.Depends[p]) {
+			// A package that holds only data is there for those that depend on it.
+			if w.onlyData[d] && !w.sys.Packages[d].Base() {
+				queue = append(queue, step{d, w.packageNode(p)})
+			}
 		}
 	}
 }
 
 // takeWhole keeps all of a package that was asked for by name, and of what it
 // depends on: its dependencies are part of what was asked for. Libraries among
-// those are linked to by what uses them.
+// those are linked to by what uses them. why completes the sentence that begins
+// with a file of the package.
 func (w *walk) takeWhole(p int, from node, why string) {
-	if w.whole[p] {
-		return
+	type step struct {
+		p    int
+		from node
+		why  string
 	}
-	w.whole[p] = true
-	pkg := w.sys.Packages[p]
-	switch {
-	case why == "":
-		why = "is of the package " + pkg.Name + ", which is installed by name"
-	case why == "is of the package":
-		why = "is of the package " + pkg.Name + " as is"
-	case strings.HasPrefix(why, "depends"):
-		why = "is of the package " + pkg.Name + ", on which another depends"
-	}
-	asked := from == noNode
-	for _, f := range w.files[p] {
-		if w.rules.only[f] || !asked && w.isPublicLibrary(f) {
+	for queue := []step{{p, from, why}}; len(queue) > 0; queue = queue[1:] {
+		p, from, why := queue[0].p, queue[0].from, queue[0].why
+		if w.whole[p] {
 			continue
 		}
-		w.reach(f, from, why)
-	}
-	w.use(p, w.packageNode(p))
-	for _, d := range w.dependencies(slices.Concat(pkg.Depends, pkg.Recommends), p) {
-		if other := w.sys.Packages[d]; !isBase(other) && !w.rules.unnamed[d] && (len(w.programs[d]) > 0 || w.holdsOnlyData(d)) {
-			w.takeWhole(d, w.packageNode(p), "depends on")
+		w.whole[p] = true
+		for _, f := range w.files[p] {
+			if !w.rules.only[f] && (from == noNode || !w.isPublicLibrary(f)) {
+				w.reach(f, from, why)
+			}
 		}
-	}
-}
-
-// dependencies finds the packages that relations name.
-func (w *walk) dependencies(relations [][]string, p int) []int {
-	var found []int
-	for _, alternatives := range relations {
-		for _, name := range alternatives {
-			found = append(found, w.providers[w.sys.Packages[p].Type+" "+name]...)
-			if path.IsAbs(name) {
-				if e, ok := w.sys.Index[name]; ok {
-					for _, o := range w.sys.Owners[e] {
-						found = append(found, int(o))
-					}
+		w.use(p, w.packageNode(p))
+		for _, asked := range [][]int32{w.sys.Relations.Depends[p], w.sys.Relations.Recommends[p]} {
+			for d := range w.newlyAsked(w.wholeFor, asked) {
+				other := w.sys.Packages[d]
+				// Of what is part of every installation only what is seen to be used is
+				// needed.
+				if !other.Base() && !w.rules.unnamed[d] && (w.hasPrograms(d) || w.onlyData[d]) {
+					queue = append(queue, step{d, w.packageNode(p), "is of the package " + other.Name + ", on which another depends"})
 				}
 			}
 		}
 	}
-	slices.Sort(found)
-	return slices.Compact(found)
 }
 
-// holdsOnlyData reports whether a package has nothing to run and nothing to link
-// to: it is there for those that depend on it.
-func (w *walk) holdsOnlyData(p int) bool {
-	return !slices.ContainsFunc(w.files[p], func(f int) bool { return w.isProgram(f) || w.isPublicLibrary(f) })
+// newlyAsked goes through the packages that have one of some capabilities, but
+// those whose turn was before: what follows from a capability is the same whoever
+// asks for it.
+func (w *walk) newlyAsked(before []bool, capabilities []int32) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for _, c := range capabilities {
+			if before[c] {
+				continue
+			}
+			before[c] = true
+			for _, p := range w.sys.Relations.Providers[c] {
+				if !yield(int(p)) {
+					return
+				}
+			}
+		}
+	}
 }
+
+func (w *walk) hasPrograms(p int) bool { return slices.ContainsFunc(w.files[p], w.isProgram) }
 
 // commandsOf returns the commands that are looked for in a file: those of the
 // packages that its own depends on, and all when no package owns it, since then
 // nothing says what it runs. Modules of a language name many commands for other
 // reasons, such as to colour their names.
-func (w *walk) commandsOf(e int) commands {
+func (w *walk) commandsOf(e int) *commands {
 	if obj := w.sys.Objects[w.sys.Entries[e].Path]; obj != nil && obj.Kind == linkage.Other {
 		return nil
 	}
@@ -155,36 +156,33 @@ func (w *walk) commandsOf(e int) commands {
 		if !w.isCode(e) {
 			return nil
 		}
-		return w.allCommands(isModule(w.sys.Entries[e].Path))
+		return &commands{packages: w.programs, mustBeCalled: isModule(w.sys.Entries[e].Path)}
 	}
-	var all commands
+	c := &commands{packages: w.programs, provides: w.sys.Relations.Provides}
 	for _, o := range owners {
-		pkg := w.sys.Packages[o]
-		for _, d := range w.dependencies(slices.Concat(pkg.Depends, pkg.Recommends), int(o)) {
-			for name := range w.programs[d] {
-				if all == nil {
-					all = commands{}
-				}
-				all[name] = false
-			}
+		if asked := w.askedBy(o); len(asked) > 0 {
+			c.asked = append(c.asked, asked)
 		}
 	}
-	return all
+	if len(c.asked) == 0 {
+		return nil
+	}
+	return c
 }
 
-// allCommands returns the programs of all packages.
-func (w *walk) allCommands(mustBeCalled bool) commands {
-	all, ok := w.commands[mustBeCalled]
+// askedBy returns the capabilities that a package asks for.
+func (w *walk) askedBy(p int32) map[int32]bool {
+	asked, ok := w.asked[p]
 	if !ok {
-		all = commands{}
-		for _, programs := range w.programs {
-			for name := range programs {
-				all[name] = mustBeCalled
+		asked = map[int32]bool{}
+		for _, list := range [][]int32{w.sys.Relations.Depends[p], w.sys.Relations.Recommends[p]} {
+			for _, c := range list {
+				asked[c] = true
 			}
 		}
-		w.commands[mustBeCalled] = all
+		w.asked[p] = asked
 	}
-	return all
+	return asked
 }
 
 // moduleDirs are the directories into which the package managers of languages

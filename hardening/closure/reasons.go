@@ -3,6 +3,7 @@ package closure
 import (
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/temper-images/temper/hardening/rootfs"
 	"github.com/temper-images/temper/hardening/spec"
@@ -49,8 +50,7 @@ func (r *Result) Reasons() []spec.Reason {
 		if e.Kind == rootfs.Directory {
 			if files[i] > 1 && !mixed[i] {
 				list = append(list, w.reason(i, e.Path+"/", one[i].from, one[i].why))
-				prefix := e.Path + "/"
-				for i+1 < n && len(w.sys.Entries[i+1].Path) > len(prefix) && w.sys.Entries[i+1].Path[:len(prefix)] == prefix {
+				for i+1 < n && strings.HasPrefix(w.sys.Entries[i+1].Path, e.Path+"/") {
 					i++
 				}
 			}
@@ -58,14 +58,7 @@ func (r *Result) Reasons() []spec.Reason {
 		}
 		list = append(list, w.reason(i, e.Path, w.from[i], w.why[i]))
 	}
-	slices.SortFunc(list, func(a, b spec.Reason) int {
-		if a.Path < b.Path {
-			return -1
-		} else if a.Path > b.Path {
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(list, func(a, b spec.Reason) int { return strings.Compare(a.Path, b.Path) })
 	return list
 }
 

@@ -254,9 +254,9 @@ func indexRules(sys *System, rules []rule) *ruleIndex {
 	return x
 }
 
-// Match returns the entries whose path a glob matches, looking only at those
+// match returns the entries whose path a glob matches, looking only at those
 // that begin with the part of it that is no pattern.
-func (sys *System) Match(glob string) []int {
+func (sys *System) match(glob string) []int {
 	literal, hasMeta := glob, false
 	if i := strings.IndexAny(glob, "*?[{\\"); i >= 0 {
 		literal, hasMeta = glob[:i], true
@@ -278,27 +278,19 @@ func (sys *System) Match(glob string) []int {
 	return ids
 }
 
-// matchRule is Match for a glob of a rule.
+// matchRule is match for a glob of a rule.
 func (sys *System) matchRule(glob string) []int {
 	var ids []int
 	for _, g := range sys.expand(glob) {
-		ids = append(ids, sys.Match(g)...)
+		ids = append(ids, sys.match(g)...)
 	}
 	return ids
 }
 
 // lowerBound returns the first entry whose path is not before p.
 func (sys *System) lowerBound(p string) int {
-	lo, hi := 0, len(sys.Entries)
-	for lo < hi {
-		mid := (lo + hi) / 2
-		if sys.Entries[mid].Path < p {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
+	i, _ := slices.BinarySearchFunc(sys.Entries, p, func(e *rootfs.Entry, p string) int { return strings.Compare(e.Path, p) })
+	return i
 }
 
 // matchName reports whether name matches a pattern in which "*" stands for any

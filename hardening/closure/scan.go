@@ -26,8 +26,18 @@ const (
 // names are what stands literally in one file.
 type names struct {
 	// paths are absolute paths, libraries file names of shared libraries, words
-	// those among the asked for commands. Each is sorted.
-	paths, libraries, words []string
+	// those among the asked for commands, and runs the commands of a shell script.
+	// Each is sorted.
+	paths, libraries, words, runs []string
+}
+
+// job is a file to read.
+type job struct {
+	entry int
+	// names asks for what stands literally in it, and of commands for those in
+	// words, nil for none. shell asks for the commands that it runs.
+	names, shell bool
+	words        *commands
 }
 
 // isName marks the bytes of which paths and names consist.
@@ -47,40 +57,48 @@ type scanner struct {
 	total atomic.Int64
 }
 
-// commands are names of programs to look for, and where: wherever they stand in
-// quotes, or, when the value is true, only where something is called with them.
-type commands map[string]bool
+// commands say which names of programs count in a file.
+type commands struct {
+	// packages are those of each program, by its name.
+	packages map[string][]int32
+	// provides lists the capabilities of each package, and asked holds those that
+	// the packages of the file ask for: a program counts when its package has one.
+	// Without provides every program counts.
+	provides [][]int32
+	asked    []map[int32]bool
+	// mustBeCalled says that a name counts only where something is called with it,
+	// and otherwise wherever it stands in quotes.
+	mustBeCalled bool
+}
 
-// scanAll reads files in parallel. words[i] are the commands to look for in the
-// i-th file, nil for none.
-func (s *scanner) scanAll(ctx context.Context, sys *System, entries []int, words []commands) ([]names, error) {
-	found := make([]names, len(entries))
+// count reports whether a token is the name of a program that counts.
+func (c *commands) count(token []byte) bool {
+	of := c.packages[string(token)]
+	if c.provides == nil {
+		return len(of) > 0
+	}
+	return slices.ContainsFunc(of, func(p int32) bool {
+		return slices.ContainsFunc(c.provides[p], func(id int32) bool {
+			return slices.ContainsFunc(c.asked, func(asked map[int32]bool) bool { return asked[id] })
+		})
+	})
+}
+
+// scanAll reads files in parallel.
+func (s *scanner) scanAll(ctx context.Context, sys *System, jobs []job) ([]names, error) {
+	found := make([]names, len(jobs))
 	workers := runtime.GOMAXPROCS(0)
 	eg, ctx := errgroup.WithContext(ctx)
 	for w := range workers {
 		eg.Go(func() error {
 			buf := bufio.NewReaderSize(nil, 128<<10)
-			for k := w; k < len(entries); k += workers {
+			for k := w; k < len(jobs); k += workers {
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
-				f, err := sys.Open(sys.Entries[entries[k]].Path)
-				if err != nil {
+				var err error
+				if found[k], err = s.scanFile(sys, jobs[k], buf); err != nil {
 					return err
-				}
-				size := min(sys.Entries[entries[k]].Size, maxScan)
-				if s.total.Add(size) > maxTotal {
-					f.Close()
-					return fmt.Errorf("search files for the names of others: there is more than %d GiB of them; remove what is not needed, or use level exclusive", maxTotal>>30)
-				}
-				buf.Reset(io.LimitReader(f, size))
-				if sys.Objects[sys.Entries[entries[k]].Path] != nil {
-					buf.Reset(withoutSymbols(f, size))
-				}
-				found[k], err = s.scan(buf, words[k])
-				f.Close()
-				if err != nil {
-					return fmt.Errorf("read %q: %w", sys.Entries[entries[k]].Path, err)
 				}
 			}
 			return nil
@@ -89,8 +107,42 @@ func (s *scanner) scanAll(ctx context.Context, sys *System, entries []int, words
 	return found, eg.Wait()
 }
 
+// scanFile reads one file, through buf.
+func (s *scanner) scanFile(sys *System, j job, buf *bufio.Reader) (found names, err error) {
+	entry := sys.Entries[j.entry]
+	size := min(entry.Size, maxScan)
+	if s.total.Add(size) > maxTotal {
+		return names{}, fmt.Errorf("search files for the names of others: there is more than %d GiB of them; remove what is not needed, or use level exclusive", maxTotal>>30)
+	}
+	f, err := sys.Open(entry.Path)
+	if err != nil {
+		return names{}, err
+	}
+	defer f.Close()
+	var r io.Reader = io.LimitReader(f, size)
+	if sys.Objects[entry.Path] != nil {
+		r = withoutSymbols(f, size)
+	}
+	var runs []string
+	if j.shell {
+		text, err := io.ReadAll(r)
+		if err != nil {
+			return names{}, fmt.Errorf("read %q: %w", entry.Path, err)
+		}
+		runs, r = Commands(text), bytes.NewReader(text)
+	}
+	if j.names {
+		buf.Reset(r)
+		if found, err = s.scan(buf, j.words); err != nil {
+			return names{}, fmt.Errorf("read %q: %w", entry.Path, err)
+		}
+	}
+	found.runs = runs
+	return found, nil
+}
+
 // scan finds the names in one file.
-func (s *scanner) scan(r *bufio.Reader, words commands) (names, error) {
+func (s *scanner) scan(r *bufio.Reader, words *commands) (names, error) {
 	found := map[string]byte{}
 	token := make([]byte, 0, maxToken+1)
 	var before byte // the byte before the token
@@ -107,7 +159,7 @@ func (s *scanner) scan(r *bufio.Reader, words commands) (names, error) {
 				}
 			}
 		}
-		called = words != nil && isCall(token)
+		called = words != nil && words.mustBeCalled && isCall(token)
 		token = token[:0]
 	}
 	for {
@@ -171,7 +223,7 @@ func appendToken(token, b []byte) []byte {
 }
 
 // kind says what a token names: 'p' a path, 'l' a library, 'w' a word.
-func (s *scanner) kind(token []byte, words commands, before, after byte, called bool) byte {
+func (s *scanner) kind(token []byte, words *commands, before, after byte, called bool) byte {
 	if token[0] == '/' {
 		top := token[1:]
 		if i := slices.Index(top, '/'); i > 0 && s.tops[string(top[:i])] {
@@ -182,7 +234,7 @@ func (s *scanner) kind(token []byte, words commands, before, after byte, called 
 	if len(token) > 6 && token[0] == 'l' && token[1] == 'i' && token[2] == 'b' && bytes.Contains(token, []byte(".so")) {
 		return 'l'
 	}
-	if mustBeCalled, ok := words[string(token)]; ok && isQuote(before) && (isQuote(after) || after == ' ') && (called || !mustBeCalled) {
+	if words != nil && isQuote(before) && (isQuote(after) || after == ' ') && (called || !words.mustBeCalled) && words.count(token) {
 		return 'w'
 	}
 	return 0

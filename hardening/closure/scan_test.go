@@ -28,9 +28,9 @@ colour("perl")
 		{"module", true, []string{"git", "gzip", "lsof", "ps", "tar"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			words := commands{}
+			words := &commands{packages: map[string][]int32{}, mustBeCalled: tt.mustBeCalled}
 			for _, name := range []string{"awk", "sed", "tar", "gzip", "ps", "lsof", "git", "perl", "cat"} {
-				words[name] = tt.mustBeCalled
+				words.packages[name] = []int32{0}
 			}
 			s := &scanner{tops: map[string]bool{}}
 			for _, size := range []int{16, 4096} {
@@ -43,5 +43,19 @@ colour("perl")
 				}
 			}
 		})
+	}
+}
+
+// Of the programs that a file names, those count whose package is asked for.
+func TestScanAskedCommands(t *testing.T) {
+	c := &commands{
+		packages: map[string][]int32{"git": {0}, "less": {1, 2}, "vi": {3}},
+		provides: [][]int32{{0}, {1}, {2, 5}, {3}},
+		asked:    []map[int32]bool{{0: true}, {5: true}},
+	}
+	for name, want := range map[string]bool{"git": true, "less": true, "vi": false, "cat": false} {
+		if got := c.count([]byte(name)); got != want {
+			t.Errorf("%s counts: %v, want %v", name, got, want)
+		}
 	}
 }

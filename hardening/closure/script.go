@@ -3,15 +3,12 @@ package closure
 import (
 	"bytes"
 	"errors"
-	"io"
 	"path"
 	"runtime"
 	"slices"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
-
-	"github.com/temper-images/temper/hardening/linkage"
 )
 
 // maxScript bounds the size of a shell script that is searched for commands, in
@@ -21,36 +18,17 @@ const maxScript = 1 << 20
 // shells are the interpreters whose scripts the parser understands.
 var shells = []string{"ash", "bash", "busybox", "dash", "ksh", "mksh", "sh", "zsh"}
 
-// visitScript follows the commands that a shell script names. It is a best
-// effort: a command in a variable is not seen.
-func (w *walk) visitScript(e int, s linkage.Shebang) {
-	if !slices.Contains(shells, path.Base(s.Interp)) && !slices.Contains(shells, path.Base(s.Program)) {
-		return
-	}
+// isShellScript reports whether a file is a script whose commands can be read.
+func (w *walk) isShellScript(e int) bool {
 	entry := w.sys.Entries[e]
-	if entry.Size > maxScript || !w.isFirst(e) {
-		return
-	}
-	f, err := w.sys.Open(entry.Path)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxScript))
-	if err != nil {
-		return
-	}
-	for _, name := range Commands(text) {
-		if t, links, ok := w.sys.LookPath(name); ok && w.isProgram(t) {
-			w.follow(node(e), t, links, "runs")
-		}
-	}
+	s, ok := w.sys.Scripts[entry.Path]
+	return ok && entry.Size <= maxScript && (slices.Contains(shells, path.Base(s.Interp)) || slices.Contains(shells, path.Base(s.Program)))
 }
 
 // Commands returns the words of a shell text that may name commands, sorted:
 // those in the place of a command, and their arguments, since "exec nginx" and
-// "gosu app redis-server" run their arguments. A text that is no shell script has
-// none.
+// "gosu app redis-server" run their arguments. It is a best effort: a command in a
+// variable is not seen. A text that is no shell script has none.
 func Commands(text []byte) []string {
 	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(&shallowReader{Reader: bytes.NewReader(text)}, "")
 	if err != nil {

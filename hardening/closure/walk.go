@@ -14,6 +14,13 @@ import (
 // A node is an entry, or, from len(entries) on, a package.
 type node = int32
 
+// Limits on what is remembered for the report, which has no room for more, and of
+// look-ups.
+const (
+	maxNeeds    = 1 << 18 // steps besides those of the shortest chains
+	maxResolved = 1 << 18 // paths
+)
+
 // noNode is where roots come from.
 const noNode node = -1
 
@@ -28,22 +35,25 @@ type walk struct {
 	from []node
 	why  []string
 	// needs are what an entry led to directly, whether or not it was there before.
-	needs map[node][]int
+	needs    map[node][]int
+	recorded int
 
 	// used and whole say how far each package is in: its data, or all of it.
 	used, whole []bool
 	// files lists each package's entries that are no directories.
 	files [][]int
+	// onlyData marks the packages with nothing to run and nothing to link to.
+	onlyData []bool
+	// usedFor and wholeFor mark the capabilities that were followed for the data
+	// and for the whole of packages, and asked holds those that a package asks for.
+	usedFor, wholeFor []bool
+	asked             map[int32]map[int32]bool
 	// fired marks the rules that hold.
 	fired []bool
-	// providers finds packages by what others call them, libraries objects by
-	// what dlopen(3) calls them.
-	providers map[string][]int
+	// libraries finds objects by what dlopen(3) calls them, programs packages by
+	// the names of what they have to run.
 	libraries map[string][]int
-	programs  []map[string]int // per package: its programs by name
-
-	// commands are the programs of all packages, once they were asked for.
-	commands map[bool]commands
+	programs  map[string][]int32
 
 	wave []int
 	// first is the first reached of the names of a file that has several, and swept
@@ -87,7 +97,8 @@ func newWalk(sys *System, rules []rule) *walk {
 		kept: make([]bool, n), from: make([]node, n), why: make([]string, n), needs: map[node][]int{},
 		used: make([]bool, len(sys.Packages)), whole: make([]bool, len(sys.Packages)),
 		files: make([][]int, len(sys.Packages)), fired: make([]bool, len(rules)),
-		libraries: map[string][]int{}, commands: map[bool]commands{}, resolved: map[string]target{},
+		usedFor: make([]bool, len(sys.Relations.Providers)), wholeFor: make([]bool, len(sys.Relations.Providers)), asked: map[int32]map[int32]bool{},
+		libraries: map[string][]int{}, resolved: map[string]target{},
 		first: map[file]int{}, swept: map[int]bool{},
 	}
 	for i, e := range sys.Entries {
@@ -118,13 +129,13 @@ func (w *walk) begin(opts Options) {
 		w.reach(r.Entry, noNode, r.Why)
 		if r.Whole {
 			for _, o := range w.sys.Owners[r.Entry] {
-				w.takeWhole(int(o), node(r.Entry), "is of the package")
+				w.takeWhole(int(o), node(r.Entry), "is of the package "+w.sys.Packages[o].Name+" as is")
 			}
 		}
 	}
 	for p, pkg := range w.sys.Packages {
-		if opts.Named(pkg) && !w.rules.builds[p] || opts.Manual(pkg) && !w.rules.unnamed[p] {
-			w.takeWhole(p, noNode, "")
+		if opts.Named(pkg) && !w.rules.builds[p] || pkg.Manual() && !w.rules.unnamed[p] {
+			w.takeWhole(p, noNode, "is of the package "+pkg.Name+", which is installed by name")
 		}
 	}
 	for _, i := range w.rules.always {
@@ -154,7 +165,8 @@ func (w *walk) follow(from node, entry int, links []int, why string) {
 	for _, l := range links {
 		w.reach(l, from, why)
 	}
-	if w.reach(entry, from, why) || w.kept[entry] {
+	if w.reach(entry, from, why); w.kept[entry] && w.recorded < maxNeeds {
+		w.recorded++
 		w.needs[from] = append(w.needs[from], entry)
 	}
 }
@@ -173,33 +185,54 @@ func (w *walk) reachFile(f linkage.File, from node, why string) {
 	w.follow(from, entry, links, why)
 }
 
+// batch is how many files are read before what was found in them is followed, which
+// bounds the memory that it takes.
+const batch = 256
+
 // run goes on until nothing new is reached.
 func (w *walk) run(ctx context.Context) error {
 	for len(w.wave) > 0 {
 		wave := w.wave
 		w.wave = nil
 		slices.Sort(wave)
-		var scanned []int
-		var words []commands
+		var jobs []job
 		for _, e := range wave {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 			w.visit(e)
-			if w.isRead(e) {
-				scanned = append(scanned, e)
-				words = append(words, w.commandsOf(e))
+			if j, ok := w.jobOf(e); ok {
+				jobs = append(jobs, j)
 			}
 		}
-		found, err := w.scan.scanAll(ctx, w.sys, scanned, words)
-		if err != nil {
-			return err
-		}
-		for k, e := range scanned {
-			w.named(e, found[k])
+		for some := range slices.Chunk(jobs, batch) {
+			found, err := w.scan.scanAll(ctx, w.sys, some)
+			if err != nil {
+				return err
+			}
+			for k, j := range some {
+				w.named(j.entry, found[k])
+			}
 		}
 	}
 	return nil
+}
+
+// jobOf says what is looked for in a file, if anything. A file with several names
+// is read once.
+func (w *walk) jobOf(e int) (job, bool) {
+	entry := w.sys.Entries[e]
+	if entry.Kind != rootfs.Regular || entry.Size <= 3 {
+		return job{}, false
+	}
+	j := job{entry: e, names: !w.rules.unread[e], shell: w.isShellScript(e)}
+	if !j.names && !j.shell || !w.isFirst(e) {
+		return job{}, false
+	}
+	if j.names {
+		j.words = w.commandsOf(e)
+	}
+	return j, true
 }
 
 // visit follows what is known of an entry without its content.
@@ -222,7 +255,7 @@ func (w *walk) visit(e int) {
 			w.follow(node(e), t, links, "is a link to")
 		} else if ok && path.Dir(entry.Path) == "/usr/share/doc" {
 			// The licence of one package may lie with another.
-			for _, l := range w.sys.Match(w.sys.Entries[t].Path + "/copyright") {
+			for _, l := range w.sys.match(w.sys.Entries[t].Path + "/copyright") {
 				w.follow(node(e), l, links, "has its licence in")
 			}
 		}
@@ -239,7 +272,6 @@ func (w *walk) visit(e int) {
 					w.follow(node(e), t, links, "is run by")
 				}
 			}
-			w.visitScript(e, s)
 		}
 	}
 }
@@ -308,12 +340,6 @@ func (w *walk) fire(i int, from node) {
 	}
 }
 
-// isRead says whether names are looked for in an entry.
-func (w *walk) isRead(e int) bool {
-	entry := w.sys.Entries[e]
-	return entry.Kind == rootfs.Regular && entry.Size > 3 && !w.rules.unread[e] && w.isFirst(e)
-}
-
 // named follows the names that stand in a file.
 func (w *walk) named(e int, n names) {
 	for _, p := range n.paths {
@@ -331,6 +357,11 @@ func (w *walk) named(e int, n names) {
 	for _, name := range n.words {
 		if t, links, ok := w.sys.LookPath(name); ok && !w.rules.only[t] {
 			w.follow(node(e), t, links, "names the command")
+		}
+	}
+	for _, name := range n.runs {
+		if t, links, ok := w.sys.LookPath(name); ok && w.isProgram(t) {
+			w.follow(node(e), t, links, "runs")
 		}
 	}
 }
@@ -352,6 +383,9 @@ func (w *walk) namedPath(e int, p string) {
 			if short := strings.TrimRight(clean, ".-+~"); short != clean && short != "/" {
 				t.entry, t.links, t.ok = w.sys.Find(short)
 			}
+		}
+		if len(w.resolved) == maxResolved {
+			clear(w.resolved)
 		}
 		w.resolved[p] = t
 	}
@@ -407,13 +441,11 @@ func (w *walk) finish() {
 				used = used || w.used[o]
 			}
 			if used && !w.sys.Gone(i) && !w.rules.development[i] {
-				w.kept[i], w.why[i] = true, "is a directory that programs may expect"
+				w.kept[i] = true
 			}
 		}
 		if w.kept[i] && e.Path != "/" {
-			if p := w.sys.Index[path.Dir(e.Path)]; !w.kept[p] {
-				w.kept[p], w.from[p], w.why[p] = true, node(i), "lies in"
-			}
+			w.kept[w.sys.Index[path.Dir(e.Path)]] = true
 		}
 	}
 }

@@ -109,7 +109,8 @@ type Reason struct {
 	// Why says how From leads to Path, or why Path is a root: words that complete
 	// the sentence "From Why Path", such as "links to", or "is the entrypoint".
 	Why string `json:"why"`
-	// Needs are the paths that Path pulls in directly, sorted.
+	// Needs are the paths that Path pulls in directly, sorted. A root filesystem
+	// with more than 262,144 such steps has some left out.
 	Needs []string `json:"needs,omitempty"`
 }
 
