@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 func TestLoadNothing(t *testing.T) {
@@ -24,9 +22,6 @@ func TestLoadCanceled(t *testing.T) {
 	stop := errors.New("stop")
 	cancel(stop)
 	if _, _, err := Load(ctx, debian); !errors.Is(err, stop) {
-		t.Errorf("error %v, want the cause of the cancelation", err)
-	}
-	if _, _, err := Alternatives(ctx, debian); !errors.Is(err, stop) {
 		t.Errorf("error %v, want the cause of the cancelation", err)
 	}
 }
@@ -49,31 +44,6 @@ func TestLoadBudget(t *testing.T) {
 	}
 	if rw := rewrite(t, db, func(string) bool { return false }); len(rw.Files) != 0 {
 		t.Error("the record was changed, though its files are unknown")
-	}
-}
-
-func TestAlternatives(t *testing.T) {
-	root := memFS{
-		"/var/lib/dpkg/alternatives/awk": "auto\n/usr/bin/awk\nawk.1.gz\n/usr/share/man/man1/awk.1.gz\n\n/usr/bin/mawk\n5\n/usr/share/man/man1/mawk.1.gz\n\n",
-		"/var/lib/alternatives/ld":       "manual\n/usr/bin/ld\n\n/usr/bin/ld.bfd\n50\n",
-		"/var/lib/alternatives/broken":   "auto\n/../../etc/passwd\n\n",
-		"/var/lib/alternatives/slave":    "auto\n/usr/bin/x\n../x\n/usr/bin/y\n\n",
-	}
-	got, notices, err := Alternatives(t.Context(), root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []Alternative{
-		{Link: "/usr/bin/awk", Via: "/etc/alternatives/awk"},
-		{Link: "/usr/share/man/man1/awk.1.gz", Via: "/etc/alternatives/awk.1.gz"},
-		{Link: "/usr/bin/ld", Via: "/etc/alternatives/ld"},
-		{Link: "/usr/bin/x", Via: "/etc/alternatives/slave"},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("alternatives (-want +got):\n%s", diff)
-	}
-	if len(notices) != 2 {
-		t.Errorf("notices %q", notices)
 	}
 }
 
@@ -142,20 +112,6 @@ func FuzzApkInstalled(f *testing.F) {
 	f.Add(alpineInstalled, "a>1@b\n")
 	f.Fuzz(func(t *testing.T, installed, world string) {
 		fuzz(t, memFS{"/lib/apk/db/installed": installed, "/etc/apk/world": world})
-	})
-}
-
-func FuzzAlternative(f *testing.F) {
-	f.Add("auto\n/usr/bin/awk\nawk.1.gz\n/usr/share/man/man1/awk.1.gz\n\n/usr/bin/mawk\n5\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		links, _ := parseAlternative("name", text)
-		for _, l := range links {
-			for _, name := range []string{l.Link, l.Via} {
-				if clean, ok := cleanPath(name); !ok || clean != name {
-					t.Errorf("link %q", name)
-				}
-			}
-		}
 	})
 }
 
