@@ -53,7 +53,7 @@ func (e *BrokenPromiseError) Error() string {
 // Check reads both root filesystems from the disk and tests the promises. It
 // fills in the report; the error is a *BrokenPromiseError when one is broken.
 func Check(ctx context.Context, opts CheckOptions) error {
-	before, err := takeInventory(ctx, opts.Before, opts.Settings.Image.Env, nil)
+	before, err := takeInventory(ctx, opts.Before, opts.Settings.Image, nil)
 	if err != nil {
 		return fmt.Errorf("read the runtime stage: %w", err)
 	}
@@ -62,7 +62,7 @@ func Check(ctx context.Context, opts CheckOptions) error {
 
 // check is Check with the runtime stage as it was read before.
 func check(ctx context.Context, opts CheckOptions, before *inventory) error {
-	after, err := takeInventory(ctx, opts.After, opts.Settings.Image.Env, nil)
+	after, err := takeInventory(ctx, opts.After, opts.Settings.Image, nil)
 	if err != nil {
 		return fmt.Errorf("read the hardened root filesystem: %w", err)
 	}

@@ -49,7 +49,7 @@ func harden(ctx context.Context, opts Options) (*inventory, *spec.Report, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	inv, err := takeInventory(ctx, opts.Rootfs, opts.Settings.Image.Env, watch)
+	inv, err := takeInventory(ctx, opts.Rootfs, opts.Settings.Image, watch)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/temper-images/temper/hardening/linkage"
 	"github.com/temper-images/temper/hardening/packages"
 	"github.com/temper-images/temper/hardening/rootfs"
+	"github.com/temper-images/temper/hardening/spec"
 )
 
 // inventory is what one reading of a root filesystem tells: its entries, who
@@ -41,16 +42,16 @@ type inventory struct {
 	notices []string
 }
 
-// takeInventory reads everything that decisions need from root. env is the
-// image's environment, which the dynamic loader obeys, and watch the imported
+// takeInventory reads everything that decisions need from root. The dynamic loader
+// obeys the image's environment and working directory; watch are the imported
 // symbols that decisions will ask for.
-func takeInventory(ctx context.Context, root *os.Root, env []string, watch *linkage.Watch) (*inventory, error) {
+func takeInventory(ctx context.Context, root *os.Root, image spec.ImageConfig, watch *linkage.Watch) (*inventory, error) {
 	inv, err := scan(ctx, root)
 	if err != nil {
 		return nil, err
 	}
 	inv.watch = watch
-	if err := inv.readPrograms(ctx, env); err != nil {
+	if err := inv.readPrograms(ctx, image); err != nil {
 		return nil, err
 	}
 	if err := inv.readPackages(ctx); err != nil {
@@ -95,7 +96,7 @@ type probed struct {
 
 // readPrograms reads the head of every regular file, in parallel, and resolves
 // what the ELF files among them link to.
-func (inv *inventory) readPrograms(ctx context.Context, env []string) error {
+func (inv *inventory) readPrograms(ctx context.Context, image spec.ImageConfig) error {
 	var files []int
 	for i, e := range inv.entries {
 		if e.Kind == rootfs.Regular && e.Size >= 4 {
@@ -134,7 +135,7 @@ func (inv *inventory) readPrograms(ctx context.Context, env []string) error {
 			inv.scripts[p] = *r.script
 		}
 	}
-	resolver, err := linkage.New(ctx, treeFS{inv.tree}, inv.objects, linkage.Options{Env: env})
+	resolver, err := linkage.New(ctx, treeFS{inv.tree}, inv.objects, linkage.Options{Env: image.Env, WorkingDir: image.WorkingDir})
 	if err != nil {
 		return fmt.Errorf("resolve shared libraries: %w", err)
 	}

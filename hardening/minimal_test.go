@@ -203,3 +203,24 @@ func TestMinimalSettings(t *testing.T) {
 		})
 	}
 }
+
+// Where a relative search path of the loader starts is up to the image.
+func TestMinimalWorkingDir(t *testing.T) {
+	src := newFixture(t, base+`
+		prog /srv/app/server needs libown.so.1,libc.so.6
+		lib /opt/own/lib/libown.so.1 needs libc.so.6
+		lib /opt/other/lib/libown.so.1 needs libc.so.6
+		deb own auto section=libs: /opt/own/lib/libown.so.1
+		deb other auto section=libs: /opt/other/lib/libown.so.1
+	`)
+	dst, _, err := run(t, src, settings(func(s *spec.Settings) {
+		s.Level, s.Image.Entrypoint, s.Image.WorkingDir = spec.LevelMinimal, []string{"/srv/app/server"}, "/opt/own"
+		s.Image.Env = append(s.Image.Env, "LD_LIBRARY_PATH=lib")
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := listing(t, dst); !strings.Contains(got, "/opt/own/lib/libown.so.1") || strings.Contains(got, "/opt/other") {
+		t.Errorf("the library is not that of the working directory:\n%s", got)
+	}
+}

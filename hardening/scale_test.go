@@ -63,7 +63,7 @@ func plan1(b *testing.B, root *os.Root, settings spec.Settings) (*inventory, err
 	if err != nil {
 		return nil, err
 	}
-	inv, err := takeInventory(b.Context(), root, settings.Image.Env, watch)
+	inv, err := takeInventory(b.Context(), root, settings.Image, watch)
 	if err != nil {
 		return nil, err
 	}
