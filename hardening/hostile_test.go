@@ -1,6 +1,7 @@
 package hardening
 
 import (
+	"bufio"
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
@@ -262,6 +263,55 @@ func TestHardenHostile(t *testing.T) {
 			},
 		},
 		{
+			name: "packages that ask for what all provide", fixture: base,
+			spoil: func(t *testing.T, root string) {
+				addPackages(t, root, 20_000, func(i int) string { return "Provides: x\nDepends: x\n" })
+			},
+		},
+		{
+			name: "a chain of packages", fixture: base,
+			change: func(s *spec.Settings) { s.Installed = []string{"p0"} },
+			spoil: func(t *testing.T, root string) {
+				addPackages(t, root, 50_000, func(i int) string { return fmt.Sprintf("Depends: p%d\n", i+1) })
+			},
+		},
+		{
+			name: "files that a thousand packages list", fixture: base, change: func(s *spec.Settings) { s.Installed = []string{"p0"} },
+			spoil: func(t *testing.T, root string) {
+				addPackages(t, root, 1000, func(i int) string { return "Depends: p1, p2\n" })
+				var list strings.Builder
+				for i := range 1000 {
+					name := fmt.Sprintf("usr/bin/shared%d", i)
+					must(t, os.WriteFile(filepath.Join(root, name), []byte(fmt.Sprintf("#!/usr/bin/shared%d\n", i+1)), 0o755))
+					list.WriteString("/" + name + "\n")
+				}
+				for i := range 1000 {
+					must(t, os.WriteFile(filepath.Join(root, fmt.Sprintf("var/lib/dpkg/info/p%d.list", i)), []byte(list.String()), 0o644))
+				}
+			},
+		},
+		{
+			name: "library directories of 4,000 architectures", fixture: base,
+			spoil: func(t *testing.T, root string) {
+				for i := range 4000 {
+					must(t, os.Mkdir(filepath.Join(root, fmt.Sprintf("usr/lib/x%d-linux-gnu", i)), 0o755))
+				}
+			},
+		},
+		{
+			name: "files full of names", fixture: base, change: func(s *spec.Settings) { s.Image.Entrypoint = []string{"/app0"} },
+			spoil: func(t *testing.T, root string) {
+				for i := range 20 {
+					var text strings.Builder
+					text.WriteString("#!/bin/sh\n")
+					for k := range 200_000 {
+						fmt.Fprintf(&text, "/usr/bin/%d-%d lib%d-%d.so.1\n", i, k, i, k)
+					}
+					must(t, os.WriteFile(filepath.Join(root, fmt.Sprintf("app%d", i)), []byte(text.String()), 0o755))
+				}
+			},
+		},
+		{
 			name: "globs of many stars over long names", fixture: base + "file /app \"x\"\n",
 			change: func(s *spec.Settings) {
 				s.Keep = []string{"/**/*a*a*a*a*a*a*/**/*b*/**/*", "/app"}
@@ -367,6 +417,22 @@ func bounded(t *testing.T, f func()) {
 	if took > patience || peak.Load() > memory {
 		t.Errorf("it took %s and %d MiB", took, peak.Load()>>20)
 	}
+}
+
+// addPackages adds n packages p0, p1 and so on to a dpkg database, each with further
+// fields.
+func addPackages(t *testing.T, root string, n int, fields func(i int) string) {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(root, "var/lib/dpkg/status"), os.O_APPEND|os.O_WRONLY, 0)
+	must(t, err)
+	w := bufio.NewWriter(f)
+	for i := range n {
+		fmt.Fprintf(w, "Package: p%d\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n%s\n", i, fields(i))
+	}
+	must(t, w.Flush())
+	must(t, f.Close())
+	must(t, os.MkdirAll(filepath.Join(root, "var/lib/dpkg/info"), 0o755))
+	must(t, os.WriteFile(filepath.Join(root, "var/lib/dpkg/info/p0.list"), []byte("/usr/bin\n"), 0o644))
 }
 
 // deep makes directories within each other, which no path can name.

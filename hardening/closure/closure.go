@@ -20,7 +20,7 @@ import (
 	"github.com/temper-images/temper/hardening/rootfs"
 )
 
-// System is a root filesystem as it was read. Nothing in it is changed.
+// System is a root filesystem as it was read. Compute changes nothing in it.
 type System struct {
 	// Entries are all entries, sorted by path; Index finds them by canonical path.
 	Entries []*rootfs.Entry
@@ -44,6 +44,9 @@ type System struct {
 	Open func(path string) (*os.File, error)
 	// Gone says that an entry goes in any case. It is never reached.
 	Gone func(entry int) bool
+
+	// places are the directories that "@lib" and "@bin" stand for here.
+	places map[string][]string
 }
 
 // Root is an entry that is needed for itself.

@@ -122,13 +122,12 @@ var (
 // only into the directories that there are makes the difference between a step
 // that takes a moment and one that takes longer than all others.
 func (sys *System) expand(glob string) []string {
-	var dirs []string
-	rest, ok := strings.CutPrefix(glob, "@lib/")
-	if ok {
-		dirs = sys.directories(libraryDirs)
-	} else if rest, ok = strings.CutPrefix(glob, "@bin/"); ok {
-		dirs = sys.directories(programDirs)
-	} else {
+	if sys.places == nil {
+		sys.places = map[string][]string{"@lib": sys.directories(libraryDirs), "@bin": sys.directories(programDirs)}
+	}
+	place, rest, _ := strings.Cut(glob, "/")
+	dirs, ok := sys.places[place]
+	if !ok {
 		return []string{glob}
 	}
 	globs := make([]string, len(dirs))
@@ -138,8 +137,12 @@ func (sys *System) expand(glob string) []string {
 	return globs
 }
 
+// maxDirectories is how many directories of one kind globs are looked for in. A
+// system for twenty architectures at once has less.
+const maxDirectories = 64
+
 // directories returns those of the directories, the last element of which may be
-// a pattern, that there are.
+// a pattern, that there are, up to maxDirectories.
 func (sys *System) directories(dirs []string) []string {
 	var found []string
 	for _, d := range dirs {
@@ -159,7 +162,7 @@ func (sys *System) directories(dirs []string) []string {
 			}
 		}
 	}
-	return found
+	return found[:min(len(found), maxDirectories)]
 }
 
 // children returns the entries in a directory.
