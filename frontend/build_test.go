@@ -136,7 +136,7 @@ func TestHarden(t *testing.T) {
 		"platform":                     "linux/amd64,linux/arm64",
 		"cache-imports":                `[{"Type":"registry","Attrs":{"ref":"r.test/x"}}]`,
 		"build-arg:SOURCE_DATE_EPOCH":  "1700000000",
-		"build-arg:TEMPER_HARDEN_DOCS": "keep",
+		"build-arg:TEMPER_HARDEN_DOCS": "keep", "build-arg:TEMPER_HARDEN_BYTECODE": "remove",
 		"attest:sbom":                  "generator=scanner.test/s",
 	}
 	res, err := Build(t.Context(), g)
@@ -198,7 +198,7 @@ func TestHarden(t *testing.T) {
 			t.Errorf("no step %q in %q", want, g.names())
 		}
 	}
-	if s := settingsOf(t, g); !slices.Equal(s.Installed, []string{"nginx"}) || !slices.Equal(s.Keep, []string{"/etc/x"}) || !s.Docs ||
+	if s := settingsOf(t, g); !slices.Equal(s.Installed, []string{"nginx"}) || !slices.Equal(s.Keep, []string{"/etc/x"}) || !s.Docs || !s.Sources ||
 		!slices.Equal(s.Image.Volumes, []string{"/data"}) || !slices.Equal(s.Image.Healthcheck, []string{"CMD-SHELL", "curl localhost"}) {
 		t.Errorf("settings %+v", s)
 	}

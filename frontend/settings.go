@@ -17,6 +17,7 @@ func settings(c config.Harden, img *dockerspec.DockerOCIImage, installed []strin
 		Level:     c.Level,
 		Shell:     c.Shell,
 		Docs:      c.Docs == config.DocsKeep,
+		Sources:   c.Bytecode == config.BytecodeRemove,
 		Presets:   slices.Clone(c.Preset),
 		Keep:      slices.Clone(c.Keep),
 		Remove:    slices.Clone(c.Remove),

@@ -13,6 +13,7 @@ import (
 const (
 	classManager       = "package-manager"
 	classOrphan        = "orphan"
+	classByteCode      = "bytecode"
 	classDocumentation = "documentation"
 	classLocale        = "locale"
 	classCache         = "cache"

@@ -1,6 +1,7 @@
 package hardening
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -201,6 +202,60 @@ func TestMinimalSettings(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Compiled Python modules go by choice: those that can be compiled again.
+func TestByteCode(t *testing.T) {
+	const fixture = base + `
+		prog /usr/bin/python3.11 needs libc.so.6
+		file /usr/lib/python3.11/os.py "x"
+		file /usr/lib/python3.11/__pycache__/os.cpython-311.pyc "x"
+		file /usr/lib/python3.11/__pycache__/kept.cpython-311.pyc "x"
+		file /usr/lib/python3.11/kept.py "x"
+		deb python3.11: /usr/bin/python3.11 /usr/lib/python3.11/os.py /usr/lib/python3.11/kept.py
+		file /srv/app/main.py "x"
+		file /srv/app/__pycache__/main.cpython-311.opt-1.pyc "x"
+		file /srv/app/__pycache__/secret.cpython-311.pyc "x"
+		file /srv/app/alone.pyc "x"
+	`
+	all := []string{"/usr/lib/python3.11/__pycache__/os.cpython-311.pyc", "/srv/app/__pycache__/main.cpython-311.opt-1.pyc"}
+	always := []string{
+		"/usr/lib/python3.11/os.py", "/srv/app/main.py", "/srv/app/alone.pyc", "/srv/app/__pycache__/secret.cpython-311.pyc",
+		"/usr/lib/python3.11/__pycache__/kept.cpython-311.pyc",
+	}
+	for _, level := range []spec.Level{spec.LevelExclusive, spec.LevelMinimal} {
+		for _, sources := range []bool{false, true} {
+			t.Run(fmt.Sprint(level, sources), func(t *testing.T) {
+				dst, report, err := run(t, newFixture(t, fixture), settings(func(s *spec.Settings) {
+					s.Level, s.Sources, s.Image.Entrypoint = level, sources, []string{"python3.11", "/srv/app/main.py"}
+					s.Keep = []string{"/usr/lib/python3.11/**/kept.*"}
+				}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := listing(t, dst)
+				for _, p := range always {
+					if !strings.Contains(got, p) {
+						t.Errorf("%s went", p)
+					}
+				}
+				for _, p := range all {
+					if strings.Contains(got, p) == sources {
+						t.Errorf("%s is there: %v", p, !sources)
+					}
+				}
+				var files int
+				for _, g := range report.Removed {
+					if g.Class == classByteCode {
+						files += g.Files
+					}
+				}
+				if want := map[bool]int{true: len(all)}[sources]; files != want {
+					t.Errorf("the report names %d files of the class, want %d", files, want)
+				}
+			})
+		}
 	}
 }
 

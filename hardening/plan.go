@@ -47,7 +47,7 @@ func makePlan(ctx context.Context, inv *inventory, s spec.Settings) (*plan, erro
 	p.removeUnits()
 	p.removeClasses(newClassifier(s))
 	p.removeByRule(rules)
-	p.removeByteCode()
+	p.removeByteCode(s.Sources)
 	if s.Level == spec.LevelMinimal {
 		if err := p.removeUnreachable(ctx, s, rules); err != nil {
 			return nil, err
@@ -188,22 +188,29 @@ func (p *plan) removeByRule(rules *ruleSet) {
 }
 
 // removeByteCode removes compiled Python modules that no package owns, since the
-// package manager's hooks made them, together with their sources.
-func (p *plan) removeByteCode() {
+// package manager's hooks made them, together with their sources; and where only
+// sources are wanted, those that Python can compile again.
+func (p *plan) removeByteCode(onlySources bool) {
 	for i, e := range p.inv.entries {
 		dir := path.Dir(e.Path)
-		if e.Kind != rootfs.Regular || len(p.inv.owners[i]) > 0 || path.Base(dir) != "__pycache__" {
+		if e.Kind != rootfs.Regular || path.Base(dir) != "__pycache__" || path.Ext(e.Path) != ".pyc" {
 			continue
 		}
 		source, ok := p.inv.sourceOf(e.Path)
 		if !ok {
 			continue
 		}
-		if class, gone := p.class[source]; gone {
-			p.class[i] = class
-			if d := p.inv.index[dir]; len(p.inv.owners[d]) == 0 {
-				p.class[d] = class
-			}
+		class, gone := p.class[source]
+		switch {
+		case gone && len(p.inv.owners[i]) == 0:
+		case !gone && onlySources && p.keeps(i) && !p.graph.required[i]:
+			class = classByteCode
+		default:
+			continue
+		}
+		p.class[i] = class
+		if d := p.inv.index[dir]; len(p.inv.owners[d]) == 0 {
+			p.class[d] = class
 		}
 	}
 }

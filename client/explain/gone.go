@@ -74,6 +74,8 @@ func (i *Image) rules(r *Removal) []Rule {
 		return []Rule{{"shell: keep", "all shells"}, keep}
 	case "documentation":
 		return []Rule{keep, {"docs: keep", "all documentation"}}
+	case "bytecode":
+		return []Rule{keep, {"bytecode: keep", "all compiled Python modules"}}
 	case "locale":
 		if l := localeOf(r.Path); l != "" {
 			list = append(list, Rule{"locales: [" + quote(l) + "]", "everything for this locale"})

@@ -184,6 +184,7 @@ var classes = map[string]string{
 	"package-manager": "it is part of a package manager: nobody administers a container",
 	"orphan":          "only a package manager needed it:",
 	"documentation":   "no program needs documentation to run",
+	"bytecode":        "it was compiled of a source that stays, and harden.bytecode is remove",
 	"locale":          "it is for a locale that is not kept",
 	"cache":           "it is a cache, which is made anew where it is needed",
 	"log":             "it is a log of the build",

@@ -55,6 +55,8 @@ type Harden struct {
 	Shell spec.Shell `yaml:"shell" json:"shell,omitempty"`
 	// Whether documentation, manual and info pages stay.
 	Docs Docs `yaml:"docs" json:"docs,omitempty"`
+	// Whether compiled Python modules stay whose source stays: without them an image is smaller and Python starts more slowly.
+	Bytecode Bytecode `yaml:"bytecode" json:"bytecode,omitempty"`
 	// Locales to keep besides C and POSIX: "de" keeps de, de_AT and so on, "de_AT" only itself.
 	Locales []string `yaml:"locales" json:"locales,omitempty"`
 	// Sets of rules that come with Temper, by name; one name or a list.
@@ -80,6 +82,15 @@ type Docs string
 const (
 	DocsKeep   Docs = "keep"
 	DocsRemove Docs = "remove"
+)
+
+// Bytecode says what becomes of compiled Python modules.
+type Bytecode string
+
+// The values of Bytecode.
+const (
+	BytecodeKeep   Bytecode = "keep"
+	BytecodeRemove Bytecode = "remove"
 )
 
 // Report says where the hardening report goes.
@@ -108,11 +119,12 @@ func Decode(dt []byte) (Config, error) {
 func Default() Config {
 	return Config{
 		Harden: Harden{
-			Level:  spec.LevelExclusive,
-			Shell:  spec.ShellKeep,
-			Docs:   DocsRemove,
-			User:   spec.UserAuto,
-			Report: ReportAttach,
+			Level:    spec.LevelExclusive,
+			Shell:    spec.ShellKeep,
+			Docs:     DocsRemove,
+			Bytecode: BytecodeKeep,
+			User:     spec.UserAuto,
+			Report:   ReportAttach,
 		},
 		SBOM:     SBOM{Formats: []string{"cyclonedx", "spdx"}, CycloneDX: "1.6", SPDX: "2.3"},
 		Scan:     Scan{Gate: GateFail, Severities: []string{"critical", "high"}, Fixed: true, Exploited: true, MaxAge: 5},

@@ -47,6 +47,7 @@ var hardenFields = []field{
 	choice("harden.level", func(c *Config) *spec.Level { return &c.Harden.Level }, spec.LevelOff, spec.LevelExclusive, spec.LevelMinimal),
 	choice("harden.shell", func(c *Config) *spec.Shell { return &c.Harden.Shell }, spec.ShellKeep, spec.ShellRemove),
 	choice("harden.docs", func(c *Config) *Docs { return &c.Harden.Docs }, DocsKeep, DocsRemove),
+	choice("harden.bytecode", func(c *Config) *Bytecode { return &c.Harden.Bytecode }, BytecodeKeep, BytecodeRemove),
 	list("harden.locales", func(c *Config) *[]string { return &c.Harden.Locales }, checkLocale, "a locale such as de or de_AT"),
 	oneOrMore(words("harden.preset", func(c *Config) *[]string { return &c.Harden.Preset }, presets.Names()...)),
 	list("harden.keep", func(c *Config) *[]string { return &c.Harden.Keep }, presets.CheckRule, ruleForm),

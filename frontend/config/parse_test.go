@@ -36,6 +36,7 @@ harden:
   level: exclusive
   shell: remove
   docs: keep
+  bytecode: remove
   locales: [de, en_GB.UTF-8]
   keep:
     - /usr/share/app/**
@@ -114,7 +115,7 @@ log:
   headers: [x-tenant=a, Authorization=ref+env://TOKEN]
 `, Config{
 			Harden: Harden{
-				Level: spec.LevelExclusive, Shell: spec.ShellRemove, Docs: DocsKeep,
+				Level: spec.LevelExclusive, Shell: spec.ShellRemove, Docs: DocsKeep, Bytecode: BytecodeRemove,
 				Locales: []string{"de", "en_GB.UTF-8"}, Keep: []string{"/usr/share/app/**", "/opt/[ab]*", "package:libfoo*"},
 				Remove: []string{"soname:libz.so.1", "/opt/c"}, Preset: []string{"debug"},
 				SetUID: []string{"/usr/bin/ping"}, User: "keep", Writable: []string{"/var/lib/app"}, Report: ReportNone,
@@ -173,7 +174,7 @@ func TestParseErrors(t *testing.T) {
 			`temper.yaml:2:10: harden.level: "exclusiv" is not known; allowed: off, exclusive, minimal; did you mean "exclusive"?`,
 		}},
 		{"unknown field", "harden:\n  levle: off\n", []string{
-			`temper.yaml:2:3: harden: field "levle" is not known; allowed: level, shell, docs, locales, preset, keep, remove, setuid, user, writable, report; did you mean "level"?`,
+			`temper.yaml:2:3: harden: field "levle" is not known; allowed: level, shell, docs, bytecode, locales, preset, keep, remove, setuid, user, writable, report; did you mean "level"?`,
 		}},
 		{"unknown section", "hardn:\n  level: off\n", []string{
 			`temper.yaml:1:1: field "hardn" is not known; allowed: harden, sbom, scan, inspect, licences, sign, evidence, push, log; did you mean "harden"?`,
@@ -188,7 +189,7 @@ func TestParseErrors(t *testing.T) {
 		{"null for a choice", "harden:\n  docs:\n", []string{`temper.yaml:2:9: harden.docs: must be a string, not nothing; allowed: keep, remove`}},
 		{"string for a list", "harden:\n  keep: /usr\n", []string{`temper.yaml:2:9: harden.keep: must be a list of strings, not a string; allowed: an absolute path or glob, package:NAME or soname:NAME`}},
 		{"mapping in a list", "harden:\n  keep:\n    - a: b\n", []string{`temper.yaml:3:8: harden.keep[0]: must be a string, not a mapping; allowed: an absolute path or glob, package:NAME or soname:NAME`}},
-		{"list for a section", "harden: [a]\n", []string{`temper.yaml:1:9: harden: must be a mapping, not a list; allowed: level, shell, docs, locales, preset, keep, remove, setuid, user, writable, report`}},
+		{"list for a section", "harden: [a]\n", []string{`temper.yaml:1:9: harden: must be a mapping, not a list; allowed: level, shell, docs, bytecode, locales, preset, keep, remove, setuid, user, writable, report`}},
 		{"list for the file", "- a\n", []string{`temper.yaml:1:1: must be a mapping, not a list; allowed: harden, sbom, scan, inspect, licences, sign, evidence, push, log`}},
 		{"root user", "harden:\n  user: 0:0\n", []string{`temper.yaml:2:9: harden.user: "0:0" is root; to leave a root user as the Dockerfile sets it, say keep; allowed: auto, keep, UID or UID:GID`}},
 		{"named user", "harden:\n  user: nginx\n", []string{`temper.yaml:2:9: harden.user: "nginx" is not a numeric user; allowed: auto, keep, UID or UID:GID`}},

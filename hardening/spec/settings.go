@@ -63,6 +63,8 @@ type Settings struct {
 	Shell Shell `json:"shell"`
 	// Docs keeps documentation, manual and info pages.
 	Docs bool `json:"docs,omitempty"`
+	// Sources removes compiled Python modules whose source stays (PEP 3147).
+	Sources bool `json:"sources,omitempty"`
 	// Keep lists what stays whatever else is decided: absolute paths or globs
 	// (path.Match syntax, with "**" for any number of directories),
 	// "package:NAME" and "soname:NAME".
