@@ -24,10 +24,13 @@ const (
 	segmentSize = 4 << 20
 )
 
-// content names the bytes of a regular file: size bytes in consecutive blocks.
+// content names the bytes of a regular file: size bytes in consecutive blocks, or,
+// where archive is not nil, as they lie there from at on.
 type content struct {
-	first int
-	size  int64
+	first   int
+	size    int64
+	archive *io.SectionReader
+	at      int64
 }
 
 // block is where one compressed block lies.
@@ -160,14 +163,20 @@ func (c *contents) close() error {
 // buffers hold blocks while they are read.
 var buffers = sync.Pool{New: func() any { return new([blockSize]byte) }}
 
-// read unpacks block i into p, which has the block's unpacked length.
-func (c *contents) read(i int, p []byte) error {
+// read reads the block n of a file into p, which has the block's length.
+func (c *contents) read(of content, n int, p []byte) error {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if c.closed {
 		return fs.ErrClosed
 	}
-	b := c.blocks[i]
+	if of.archive != nil {
+		if _, err := of.archive.ReadAt(p, of.at+int64(n)*blockSize); err != nil {
+			return fmt.Errorf("read the layer's archive: %w", err)
+		}
+		return nil
+	}
+	b := c.blocks[of.first+n]
 	var dt []byte
 	if b.at < spilled {
 		dt = c.segments[b.at/segmentSize][b.at%segmentSize:][:b.length]

@@ -65,7 +65,7 @@ func (f *File) at(offset int64) ([]byte, error) {
 			f.block = buffers.Get().(*[blockSize]byte)
 		}
 		f.number = -1
-		if err := f.contents.read(f.entry.content.first+n, f.block[:length]); err != nil {
+		if err := f.contents.read(f.entry.content, n, f.block[:length]); err != nil {
 			return nil, &fs.PathError{Op: "read", Path: f.entry.Path, Err: err}
 		}
 		f.number = n

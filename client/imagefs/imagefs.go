@@ -1,6 +1,7 @@
 // Package imagefs indexes the merged file system of one image in a single pass
 // over its layers, without unpacking it: contents are kept compressed in memory
-// up to a budget and beyond it in one temporary file that has no name.
+// up to a budget and beyond it in one temporary file that has no name, or are read
+// from a layer that is at hand uncompressed.
 //
 // Layers are merged as image-spec v1.1 (layer.md) says: an entry replaces what a
 // lower layer has at its path, ".wh.NAME" removes NAME, ".wh..wh..opq" empties
@@ -56,8 +57,9 @@ type Options struct {
 	// MaxEntries bounds the entries of the layers together; 0 is DefaultMaxEntries.
 	MaxEntries int
 	// Uncompressed, when set, is asked for the archive of a layer by its diff ID before the
-	// layer itself is read. Nil for an answer has the layer read. What is read is checked
-	// in either case.
+	// layer itself is read, and must then stay as it is until the file system is closed,
+	// which keeps no copy of it. Nil for an answer has the layer read. What is read is
+	// checked in either case.
 	Uncompressed func(diffID digest.Digest) *io.SectionReader
 	// Progress, when set, is told how many bytes of the layers, as they are
 	// stored, have been read, and how many there are.

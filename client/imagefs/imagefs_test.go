@@ -25,6 +25,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	digest "github.com/opencontainers/go-digest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -623,4 +624,57 @@ func unpack(stored []byte) io.Reader {
 		}
 	}
 	return bytes.NewReader(stored)
+}
+
+// atHand has layers as they are, uncompressed.
+func atHand(layers ...[]byte) func(digest.Digest) *io.SectionReader {
+	return func(d digest.Digest) *io.SectionReader {
+		for _, dt := range layers {
+			if digest.FromBytes(dt) == d {
+				return io.NewSectionReader(bytes.NewReader(dt), 0, int64(len(dt)))
+			}
+		}
+		return nil
+	}
+}
+
+// A layer that is at hand uncompressed is read where it lies.
+func TestUncompressed(t *testing.T) {
+	long := strings.Repeat("0123456789abcdef", 3*blockSize/16) + "end"
+	lower := pack(t, item{name: "a", data: "one"}, item{name: "b/long", data: long}, item{name: "empty"}, item{name: "gone", data: "x"})
+	upper := pack(t, item{name: "b/" + whiteoutPrefix + "none"}, item{name: whiteoutPrefix + "gone"}, item{name: "a", data: "two"}, item{name: "hard", hardlink: "a"})
+	want := listing(t, open(t, Options{}, "gzip", lower, upper))
+	// There is no place to copy anything to.
+	nowhere := Options{Memory: -1, TempDir: "/nonexistent", Uncompressed: atHand(lower, upper)}
+	f := open(t, nowhere, "gzip", lower, upper)
+	require.Equal(t, want, listing(t, f))
+	rc, err := f.Open("/b/long")
+	require.NoError(t, err)
+	at := make([]byte, 20)
+	_, err = rc.(io.ReaderAt).ReadAt(at, blockSize-10)
+	require.NoError(t, err)
+	require.Equal(t, long[blockSize-10:blockSize+10], string(at))
+	require.NoError(t, f.Close())
+	_, err = rc.(io.ReaderAt).ReadAt(at, 3*blockSize)
+	require.ErrorIs(t, err, fs.ErrClosed)
+
+	t.Run("sparse", func(t *testing.T) {
+		dt := sparse(t, 3<<20)
+		require.Equal(t, listing(t, open(t, Options{}, "gzip", dt)), listing(t, open(t, Options{Uncompressed: atHand(dt)}, "gzip", dt)))
+	})
+	t.Run("other content", func(t *testing.T) {
+		o := Options{Uncompressed: func(digest.Digest) *io.SectionReader {
+			return io.NewSectionReader(bytes.NewReader(upper), 0, int64(len(upper)))
+		}}
+		_, err := Open(t.Context(), image(t, "gzip", lower), o)
+		var other *DiffIDError
+		require.ErrorAs(t, err, &other)
+	})
+	t.Run("cut off", func(t *testing.T) {
+		o := Options{Uncompressed: func(digest.Digest) *io.SectionReader {
+			return io.NewSectionReader(bytes.NewReader(lower), 0, 3000)
+		}}
+		_, err := Open(t.Context(), image(t, "gzip", lower), o)
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	})
 }

@@ -113,6 +113,7 @@ type unpacked struct {
 	rd    io.Reader
 	hash  hash.Hash
 	meter *meter
+	read  int64 // how far it got
 }
 
 func (u *unpacked) Read(b []byte) (int, error) {
@@ -121,6 +122,7 @@ func (u *unpacked) Read(b []byte) (int, error) {
 	}
 	n, err := u.rd.Read(b)
 	u.hash.Write(b[:n])
+	u.read += int64(n)
 	if u.meter.unpacked -= int64(n); u.meter.unpacked < 0 {
 		return 0, &LimitError{"bytes unpacked", u.meter.limit}
 	}
@@ -129,7 +131,7 @@ func (u *unpacked) Read(b []byte) (int, error) {
 
 // archive reads the tar stream of a layer.
 type archive struct {
-	io.Reader
+	unpacked
 	closers []io.Closer
 }
 
@@ -154,7 +156,7 @@ var (
 func openArchive(ctx context.Context, l layer, m *meter, h hash.Hash) (_ *archive, err error) {
 	if l.archive != nil {
 		in := bufio.NewReaderSize(&packed{ctx, l.archive, m}, 1<<20)
-		return &archive{Reader: &unpacked{ctx, in, h, m}}, nil
+		return &archive{unpacked: unpacked{ctx: ctx, rd: in, hash: h, meter: m}}, nil
 	}
 	rc, err := l.Compressed()
 	if err != nil {
@@ -189,6 +191,6 @@ func openArchive(ctx context.Context, l layer, m *meter, h hash.Hash) (_ *archiv
 		a.closers = append(a.closers, rc)
 		tar = rc
 	}
-	a.Reader = &unpacked{ctx, tar, h, m}
+	a.unpacked = unpacked{ctx: ctx, rd: tar, hash: h, meter: m}
 	return a, nil
 }

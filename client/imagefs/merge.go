@@ -74,7 +74,7 @@ func (b *builder) layer(ctx context.Context, l layer, m *meter) (err error) {
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
 			return fmt.Errorf("read its tar archive: %w", err)
 		}
-		if err := b.add(ctx, hdr, rd, l, m); err != nil {
+		if err := b.add(ctx, hdr, body{rd, a.read}, l, m); err != nil {
 			return fmt.Errorf("entry %q: %w", clip(hdr.Name), err)
 		}
 	}
@@ -89,8 +89,30 @@ func (b *builder) layer(ctx context.Context, l layer, m *meter) (err error) {
 	return nil
 }
 
+// body reads what an entry of an archive holds, which begins at a place in the archive.
+type body struct {
+	io.Reader
+	at int64
+}
+
+// contentOf takes in what a regular file holds. Where the archive stays at hand, as
+// uncompressed as it is read, nothing is copied.
+func (b *builder) contentOf(ctx context.Context, hdr *tar.Header, rd body, l layer) (content, error) {
+	sparse := hdr.Typeflag == tar.TypeGNUSparse
+	for key := range hdr.PAXRecords {
+		sparse = sparse || strings.HasPrefix(key, "GNU.sparse.")
+	}
+	if l.archive == nil || sparse {
+		return b.contents.add(ctx, rd, hdr.Size)
+	}
+	if hdr.Size > l.archive.Size()-rd.at {
+		return content{}, io.ErrUnexpectedEOF
+	}
+	return content{size: hdr.Size, archive: l.archive, at: rd.at}, nil
+}
+
 // add takes in one entry of a layer.
-func (b *builder) add(ctx context.Context, hdr *tar.Header, rd io.Reader, l layer, m *meter) error {
+func (b *builder) add(ctx context.Context, hdr *tar.Header, rd body, l layer, m *meter) error {
 	if err := b.count(); err != nil {
 		return err
 	}
@@ -128,7 +150,7 @@ func (b *builder) add(ctx context.Context, hdr *tar.Header, rd io.Reader, l laye
 		if m.files -= hdr.Size; m.files < 0 {
 			return &LimitError{"bytes unpacked", m.limit}
 		}
-		if e.content, err = b.contents.add(ctx, rd, hdr.Size); err != nil {
+		if e.content, err = b.contentOf(ctx, hdr, rd, l); err != nil {
 			return err
 		}
 		e.Size = hdr.Size
