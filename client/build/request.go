@@ -90,6 +90,9 @@ type Request struct {
 
 	// Auth are the registry credentials. Nil means none.
 	Auth *configfile.ConfigFile
+	// Working is called, once, when the builder carries out a step and so has something
+	// new to send. Nil means that nobody asks.
+	Working func()
 	// Status receives the progress of the build and is closed at its end, also
 	// when Run fails. Nil means that nobody looks.
 	Status chan *bkclient.SolveStatus

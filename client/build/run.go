@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -76,7 +77,7 @@ func (r *Result) Platforms() []string { return slices.Sorted(maps.Keys(r.Reports
 // untouched when it does not. Errors that are the request's fault are an
 // *InputError.
 func Run(ctx context.Context, b *builder.Builder, r Request) (_ *Result, err error) {
-	status := &sink{ch: r.Status}
+	status := &sink{ch: r.Status, working: r.Working}
 	defer status.close()
 
 	so, err := solveOpt(&r)
@@ -249,14 +250,25 @@ func explain(ctx context.Context, b *builder.Builder, ex *exports, err error) er
 // sink sends progress to a channel that may be nil, from several goroutines,
 // until it is closed.
 type sink struct {
-	mu     sync.Mutex
-	ch     chan *bkclient.SolveStatus
-	closed bool
+	mu      sync.Mutex
+	ch      chan *bkclient.SolveStatus
+	closed  bool
+	working func()
 }
+
+// numbered are the names of steps of the Dockerfile and of hardening: what BuildKit
+// does besides, such as to read the context, it does each time.
+var numbered = regexp.MustCompile(`^\[[^\]]*\b\d+/\d+\] `)
 
 func (s *sink) send(st *bkclient.SolveStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, v := range st.Vertexes {
+		if s.working != nil && v.Started != nil && !v.Cached && numbered.MatchString(v.Name) {
+			s.working()
+			s.working = nil
+		}
+	}
 	if s.ch != nil && !s.closed {
 		s.ch <- st
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // scanner holds what recognises the texts of licences, in a context as Syft wants
-// it. To make it takes half a second of one processor and is the same every time.
+// it. To make it takes one processor a second or more and is the same every time.
 var scanner = sync.OnceValues(func() (context.Context, error) {
 	ctx := context.Background() //nolint:forbidigo // it carries a value for the life of the process and is never waited for
 	return syft.SetContextLicenseScanner(ctx, cataloging.DefaultLicenseConfig())

@@ -21,7 +21,7 @@ func Wrap(predicateType string, predicate []byte, images ...Image) ([]byte, erro
 	if err := checkURI("predicate type", predicateType); err != nil {
 		return nil, err
 	}
-	var object map[string]any
+	var object map[string]json.RawMessage
 	if err := json.Unmarshal(predicate, &object); err != nil {
 		return nil, fmt.Errorf("predicate: it is not a JSON object: %w", err)
 	}

@@ -111,7 +111,8 @@ func Run(ctx context.Context, b *builder.Builder, r build.Request, o Options) (r
 		return nil, err
 	}
 	began := o.Now()
-	// A build that takes longer than this has something new to catalogue.
+	// A build that carries out a step or takes longer than this has something new to
+	// catalogue.
 	warm := time.AfterFunc(unchanged, catalogue.Warm)
 	defer warm.Stop()
 	// The database is fetched while the image is built. Without one there is no
@@ -120,7 +121,7 @@ func Run(ctx context.Context, b *builder.Builder, r build.Request, o Options) (r
 	defer stop(nil)
 	db := o.openDatabase(ctx, stop)
 	defer func() { err = errors.Join(err, db.close()) }()
-	r.Provenance = true
+	r.Provenance, r.Working = true, catalogue.Warm
 	if o.Settings.Remote {
 		r.EffectiveConfig = true
 	}
