@@ -67,7 +67,7 @@ func (p *publication) pushBlobs(ctx context.Context) error {
 	group.SetLimit(parallel)
 	for _, b := range blobs(missing) {
 		group.Go(func() error {
-			return p.pushBlob(ctx, b, from, func(offset int64) (io.ReadCloser, error) { return p.r.Image.open(ctx, b, offset) })
+			return p.pushBlob(ctx, b, registry.BlobOptions{From: from}, func(offset int64) (io.ReadCloser, error) { return p.r.Image.open(ctx, b, offset) })
 		})
 	}
 	return group.Wait()
@@ -75,12 +75,11 @@ func (p *publication) pushBlobs(ctx context.Context) error {
 
 // pushBlob pushes a blob once, however many manifests have it: all referrers share
 // one, and a registry need not cope with the same blob twice at a time.
-func (p *publication) pushBlob(ctx context.Context, b ocispecs.Descriptor, from []name.Repository, open func(int64) (io.ReadCloser, error)) error {
+func (p *publication) pushBlob(ctx context.Context, b ocispecs.Descriptor, o registry.BlobOptions, open func(int64) (io.ReadCloser, error)) error {
 	_, err, _ := p.flights.Do("blob "+b.Digest.String(), func() (any, error) {
 		if _, there := p.there.Load(b.Digest); there {
 			return nil, nil
 		}
-		o := registry.BlobOptions{From: from}
 		if b.Size >= shown {
 			o.Progress = func(sent, total int64) { p.step.Progress("pushing "+b.Digest.String(), sent, total) }
 		}
@@ -120,13 +119,20 @@ func (p *publication) pushReferrer(ctx context.Context, m *referrer.Manifest) er
 	}
 }
 
+// small is the size, in bytes, below which a blob that is signed is sent without a
+// question whether it is there.
+const small = 64 << 10
+
 // refusals is how often a registry refuses a manifest for something absent until it
 // is believed.
 const refusals = 3
 
 func (p *publication) pushReferrerOnce(ctx context.Context, m *referrer.Manifest) error {
 	for _, b := range m.Blobs {
-		err := p.pushBlob(ctx, b.Descriptor, nil, func(offset int64) (io.ReadCloser, error) {
+		// Nobody has a signature that was just made. Where this goes on with what was
+		// killed, what is small is sent sooner than it is asked for.
+		o := registry.BlobOptions{New: b.Descriptor.Size < small}
+		err := p.pushBlob(ctx, b.Descriptor, o, func(offset int64) (io.ReadCloser, error) {
 			return io.NopCloser(bytes.NewReader(b.Data[offset:])), nil
 		})
 		if err != nil {

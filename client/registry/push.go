@@ -19,6 +19,9 @@ type BlobOptions struct {
 	// From are repositories that may have the blob. Those of the same registry are
 	// asked to lend it (distribution-spec, "Mounting a blob from another repository").
 	From []name.Repository
+	// New says that the blob is not likely to be there: the registry is not asked
+	// first. One that is there is sent again.
+	New bool
 	// Progress is told how many of how many bytes have been sent. The number goes down
 	// when a part has to be sent again. It may be nil, and is not called concurrently.
 	Progress func(done, total int64)
@@ -68,13 +71,15 @@ func (r *Repository) pushBlob(ctx context.Context, desc ocispecs.Descriptor, ope
 		return 0, err
 	}
 	p := &progress{total: desc.Size, tell: o.Progress}
-	there, err := r.HasBlob(ctx, desc.Digest)
-	if err != nil {
-		return 0, err
-	}
-	if there {
-		p.set(desc.Size)
-		return Present, nil
+	if !o.New {
+		there, err := r.HasBlob(ctx, desc.Digest)
+		if err != nil {
+			return 0, err
+		}
+		if there {
+			p.set(desc.Size)
+			return Present, nil
+		}
 	}
 	session, err := r.mount(ctx, desc.Digest, o.From)
 	if err != nil {
