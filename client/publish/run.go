@@ -166,12 +166,18 @@ func (p *publication) prepare(ctx context.Context) error {
 		return err
 	}
 	p.out.ReferrersAPI = api
-	if err := p.each(ctx, p.subjects, p.look); err != nil {
+	if err := p.each(ctx, p.subjects, p.head); err != nil {
 		return err
 	}
-	// Signing asks other services than pushing does.
+	// To look into what is signed takes processors, signing asks other services, and
+	// pushing the registry.
 	group, both := errgroup.WithContext(ctx)
-	group.Go(func() error { return p.each(both, p.subjects, p.sign) })
+	group.Go(func() error {
+		if err := p.each(both, p.subjects, p.look); err != nil {
+			return err
+		}
+		return p.each(both, p.subjects, p.sign)
+	})
 	group.Go(func() error { return p.pushBlobs(both) })
 	if err := group.Wait(); err != nil {
 		return err
@@ -183,8 +189,8 @@ func (p *publication) prepare(ctx context.Context) error {
 	return p.pushManifests(ctx)
 }
 
-// look finds out what the registry has of a manifest and beside it.
-func (p *publication) look(ctx context.Context, s *subject) error {
+// head finds out whether the registry has a manifest.
+func (p *publication) head(ctx context.Context, s *subject) error {
 	_, err := p.repo.Head(ctx, s.Descriptor.Digest.String())
 	switch {
 	case err == nil:
@@ -192,6 +198,11 @@ func (p *publication) look(ctx context.Context, s *subject) error {
 	case !errors.Is(err, registry.ErrNotFound):
 		return err
 	}
+	return nil
+}
+
+// look finds out what is to stand beside a manifest, and what does.
+func (p *publication) look(ctx context.Context, s *subject) error {
 	if err := p.expect(ctx, s); err != nil {
 		return err
 	}

@@ -76,44 +76,52 @@ func (p *publication) expect(ctx context.Context, s *subject) error {
 // them back, and a statement may be about several manifests.
 func (p *publication) verify(ctx context.Context, bundle []byte, subject digest.Digest) (*signing.Result, error) {
 	key := digest.FromBytes(bundle)
-	first := false
-	result, err, _ := p.flights.Do("verify "+key.String(), func() (any, error) {
-		if result, ok := p.verified.Load(key); ok {
-			return result, nil
+	var first *signing.Result
+	good, err, _ := p.flights.Do("verify "+key.String(), func() (any, error) {
+		if good, ok := p.verified.Load(key); ok {
+			return good, nil
 		}
-		first = true
-		result, err := p.r.Verifier.VerifyStatement(ctx, bundle, subject)
-		if err == nil {
-			p.verified.Store(key, result)
+		var err error
+		if first, err = p.r.Verifier.VerifyStatement(ctx, bundle, subject); err != nil {
+			return nil, err
 		}
-		return result, err
+		good := &verified{Result: first, about: subjectsOf(first.Statement)}
+		p.verified.Store(key, good)
+		return good, nil
 	})
-	if first {
-		return result.(*signing.Result), err
+	if first != nil {
+		return first, err
 	}
-	if r, ok := result.(*signing.Result); err == nil && ok && isAbout(r.Statement, subject) {
-		return r, nil
+	if v, ok := good.(*verified); err == nil && ok && v.about[subject] {
+		return v.Result, nil
 	}
 	// It was another manifest that it is not about.
 	return p.r.Verifier.VerifyStatement(ctx, bundle, subject)
 }
 
-// isAbout says whether an in-toto statement names a subject.
-func isAbout(statement []byte, subject digest.Digest) bool {
+// verified is a bundle that was verified, and what its statement is about.
+type verified struct {
+	*signing.Result
+	about map[digest.Digest]bool
+}
+
+// subjectsOf are the subjects of an in-toto statement.
+func subjectsOf(statement []byte) map[digest.Digest]bool {
 	var s struct {
 		Subject []struct {
 			Digest map[string]string `json:"digest"`
 		} `json:"subject"`
 	}
+	about := map[digest.Digest]bool{}
 	if json.Unmarshal(statement, &s) != nil {
-		return false
+		return about
 	}
 	for _, of := range s.Subject {
-		if of.Digest[subject.Algorithm().String()] == subject.Encoded() {
-			return true
+		for algorithm, encoded := range of.Digest {
+			about[digest.NewDigestFromEncoded(digest.Algorithm(algorithm), encoded)] = true
 		}
 	}
-	return false
+	return about
 }
 
 // verifyEntry verifies what stands beside a manifest.
