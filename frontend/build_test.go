@@ -137,7 +137,7 @@ func TestHarden(t *testing.T) {
 		"cache-imports":                `[{"Type":"registry","Attrs":{"ref":"r.test/x"}}]`,
 		"build-arg:SOURCE_DATE_EPOCH":  "1700000000",
 		"build-arg:TEMPER_HARDEN_DOCS": "keep", "build-arg:TEMPER_HARDEN_BYTECODE": "remove",
-		"attest:sbom":                  "generator=scanner.test/s",
+		"attest:sbom": "generator=scanner.test/s",
 	}
 	res, err := Build(t.Context(), g)
 	if err != nil {

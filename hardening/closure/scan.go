@@ -119,7 +119,7 @@ func (s *scanner) scanFile(sys *System, j job, buf *bufio.Reader) (found names, 
 		return names{}, err
 	}
 	defer f.Close()
-	var r io.Reader = io.LimitReader(f, size)
+	r := io.LimitReader(f, size)
 	if sys.Objects[entry.Path] != nil {
 		r = withoutSymbols(f, size)
 	}

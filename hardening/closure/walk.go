@@ -150,14 +150,13 @@ func (w *walk) begin(opts Options) {
 
 func (w *walk) packageNode(p int) node { return node(len(w.sys.Entries) + p) }
 
-// reach keeps an entry and the directories above it.
-func (w *walk) reach(entry int, from node, why string) bool {
+// reach keeps an entry.
+func (w *walk) reach(entry int, from node, why string) {
 	if w.kept[entry] || w.sys.Gone(entry) {
-		return false
+		return
 	}
 	w.kept[entry], w.from[entry], w.why[entry] = true, from, why
 	w.wave = append(w.wave, entry)
-	return true
 }
 
 // follow records that a node needs an entry and reaches it with its links.
