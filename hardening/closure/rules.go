@@ -106,18 +106,6 @@ func parseRules(dt []byte) ([]rule, error) {
 	return rules, nil
 }
 
-// libraryDirs and programDirs are what "@lib" and "@bin" stand for, in canonical
-// and in unmerged systems.
-var (
-	libraryDirs = []string{
-		"/lib", "/lib32", "/lib64", "/libx32", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32", "/usr/local/lib", "/usr/local/lib64",
-		"/lib/*-linux-*", "/usr/lib/*-linux-*", "/usr/local/lib/*-linux-*",
-	}
-	programDirs = []string{
-		"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/usr/games", "/usr/libexec", "/opt/bin",
-	}
-)
-
 // expand returns the globs for which a glob of a rule stands in a system. Looking
 // only into the directories that there are makes the difference between a step
 // that takes a moment and one that takes longer than all others.
