@@ -312,6 +312,42 @@ func TestHardenHostile(t *testing.T) {
 			},
 		},
 		{
+			// Whether a name of a program counts is up to what packages ask for.
+			name: "a file of two hundred packages that names one program of many", fixture: base,
+			change: func(s *spec.Settings) { s.Image.Entrypoint = []string{"/app"} },
+			spoil: func(t *testing.T, root string) {
+				var provided, asked, programs strings.Builder
+				for i := range 2000 {
+					fmt.Fprintf(&provided, ", a%d", i)
+					fmt.Fprintf(&asked, ", b%d", i)
+				}
+				for i := range 16 {
+					dir := []string{"bin", "sbin", "games", "libexec"}[i%4]
+					name := fmt.Sprintf("usr/%s/prog%d", dir, i)
+					must(t, os.MkdirAll(filepath.Join(root, filepath.Dir(name)), 0o755))
+					must(t, os.WriteFile(filepath.Join(root, name), []byte("x"), 0o755))
+					programs.WriteString("/" + name + "\n")
+				}
+				addPackages(t, root, 217, func(i int) string {
+					switch {
+					case i == 0:
+						return "Provides: b" + strings.TrimPrefix(asked.String(), ", b") + "\n"
+					case i < 17:
+						return "Provides: a" + strings.TrimPrefix(provided.String(), ", a") + "\n"
+					}
+					return "Depends: b" + strings.TrimPrefix(asked.String(), ", b") + "\n"
+				})
+				for i := 1; i < 217; i++ {
+					list := "/app\n"
+					if i < 17 {
+						list = programs.String()
+					}
+					must(t, os.WriteFile(filepath.Join(root, fmt.Sprintf("var/lib/dpkg/info/p%d.list", i)), []byte(list), 0o644))
+				}
+				must(t, os.WriteFile(filepath.Join(root, "app"), []byte("#!/bin/sh\n"+strings.Repeat(`"prog3" `, 100_000)), 0o755))
+			},
+		},
+		{
 			name: "globs of many stars over long names", fixture: base + "file /app \"x\"\n",
 			change: func(s *spec.Settings) {
 				s.Keep = []string{"/**/*a*a*a*a*a*a*/**/*b*/**/*", "/app"}

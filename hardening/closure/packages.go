@@ -152,23 +152,37 @@ func (w *walk) commandsOf(e int) *commands {
 		return nil
 	}
 	owners := w.sys.Owners[e]
-	if len(owners) == 0 {
-		if !w.isCode(e) {
-			return nil
-		}
+	if len(owners) == 0 && !w.isCode(e) {
+		return nil
+	}
+	// Only a hostile system has a file of many packages; nothing tells then either
+	// what it runs.
+	if len(owners) == 0 || len(owners) > mostOwners {
 		return &commands{packages: w.programs, mustBeCalled: isModule(w.sys.Entries[e].Path)}
 	}
-	c := &commands{packages: w.programs, provides: w.sys.Relations.Provides}
-	for _, o := range owners {
-		if asked := w.askedBy(o); len(asked) > 0 {
-			c.asked = append(c.asked, asked)
+	key := [mostOwners]int32{}
+	for i := range key {
+		key[i] = -1
+	}
+	copy(key[:], owners)
+	c, ok := w.commands[key]
+	if !ok {
+		c = &commands{packages: w.programs, provides: w.sys.Relations.Provides}
+		for _, o := range owners {
+			if asked := w.askedBy(o); len(asked) > 0 {
+				c.asked = append(c.asked, asked)
+			}
 		}
+		w.commands[key] = c
 	}
 	if len(c.asked) == 0 {
 		return nil
 	}
 	return c
 }
+
+// mostOwners is how many packages share a file at most that says what they run.
+const mostOwners = 4
 
 // askedBy returns the capabilities that a package asks for.
 func (w *walk) askedBy(p int32) map[int32]bool {

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -69,6 +70,8 @@ type commands struct {
 	// mustBeCalled says that a name counts only where something is called with it,
 	// and otherwise wherever it stands in quotes.
 	mustBeCalled bool
+	// known remembers which packages are asked for. Files of the same packages share it.
+	known sync.Map
 }
 
 // count reports whether a token is the name of a program that counts.
@@ -77,11 +80,20 @@ func (c *commands) count(token []byte) bool {
 	if c.provides == nil {
 		return len(of) > 0
 	}
-	return slices.ContainsFunc(of, func(p int32) bool {
-		return slices.ContainsFunc(c.provides[p], func(id int32) bool {
-			return slices.ContainsFunc(c.asked, func(asked map[int32]bool) bool { return asked[id] })
-		})
+	return slices.ContainsFunc(of, c.asks)
+}
+
+// asks reports whether a package is asked for. It is found out once: a file may hold
+// a name a million times.
+func (c *commands) asks(p int32) bool {
+	if known, ok := c.known.Load(p); ok {
+		return known.(bool)
+	}
+	asks := slices.ContainsFunc(c.provides[p], func(id int32) bool {
+		return slices.ContainsFunc(c.asked, func(asked map[int32]bool) bool { return asked[id] })
 	})
+	c.known.Store(p, asks)
+	return asks
 }
 
 // scanAll reads files in parallel.

@@ -48,6 +48,8 @@ type walk struct {
 	// and for the whole of packages, and asked holds those that a package asks for.
 	usedFor, wholeFor []bool
 	asked             map[int32]map[int32]bool
+	// commands are those that count in files, by the packages that list them.
+	commands map[[mostOwners]int32]*commands
 	// fired marks the rules that hold.
 	fired []bool
 	// libraries finds objects by what dlopen(3) calls them, programs packages by
@@ -97,7 +99,7 @@ func newWalk(sys *System, rules []rule) *walk {
 		kept: make([]bool, n), from: make([]node, n), why: make([]string, n), needs: map[node][]int{},
 		used: make([]bool, len(sys.Packages)), whole: make([]bool, len(sys.Packages)),
 		files: make([][]int, len(sys.Packages)), fired: make([]bool, len(rules)),
-		usedFor: make([]bool, len(sys.Relations.Providers)), wholeFor: make([]bool, len(sys.Relations.Providers)), asked: map[int32]map[int32]bool{},
+		usedFor: make([]bool, len(sys.Relations.Providers)), wholeFor: make([]bool, len(sys.Relations.Providers)), asked: map[int32]map[int32]bool{}, commands: map[[mostOwners]int32]*commands{},
 		libraries: map[string][]int{}, resolved: map[string]target{},
 		first: map[file]int{}, swept: map[int]bool{},
 	}
