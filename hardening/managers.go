@@ -3,6 +3,8 @@ package hardening
 import (
 	"path"
 	"strings"
+
+	"github.com/temper-images/temper/hardening/closure"
 )
 
 // The tables below name package managers as their distributions ship them.
@@ -41,11 +43,6 @@ var managerPrograms = []string{
 var installers = []string{
 	"apk", "apk.static", "apt", "apt-get", "aptitude", "aptitude-curses", "dpkg", "dpkg-deb", "dselect",
 	"dnf", "dnf-3", "dnf4", "dnf5", "microdnf", "rpm", "tdnf", "yum", "zypper",
-}
-
-// programDirs are the directories in which managerPrograms are looked for.
-var programDirs = []string{
-	"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/usr/libexec", "/opt/bin",
 }
 
 // managerTrees hold state, settings, caches and plugins of package managers.
@@ -123,13 +120,7 @@ func isShellProgram(p string) bool {
 }
 
 func inProgramDir(p string) bool {
-	dir := path.Dir(p)
-	for _, d := range programDirs {
-		if dir == d {
-			return true
-		}
-	}
-	return false
+	return closure.IsProgramDir(path.Dir(p))
 }
 
 // inManagerTree reports whether a canonical path belongs to a package

@@ -322,8 +322,9 @@ func (v *view) Classes() []string {
 // reasons are for groups that say none themselves: their class is the reason.
 var reasons = map[string]string{
 	"package-manager": "it belongs to a package manager", "documentation": "it is documentation", "locale": "it is a translation that nobody asked for",
-	"bytecode": "it was compiled of a source that stays",
-	"cache":    "it is a cache", "log": "it is a log", "temporary": "it is temporary", "shell": "it is a shell", "orphan": "nothing that is left needs it",
+	"bytecode": "it was compiled of a source that stays", "development": "it serves to build other software",
+	"unreachable": "nothing that the application can reach leads to it", "rule": "harden.remove names it",
+	"cache": "it is a cache", "log": "it is a log", "temporary": "it is temporary", "shell": "it is a shell", "orphan": "nothing that is left needs it",
 }
 
 // Reason is why a group went, when the report has no chain.

@@ -36,7 +36,7 @@ func (w *walk) indexPackages() {
 // isProgram reports whether an entry is something to run by its name.
 func (w *walk) isProgram(f int) bool {
 	e := w.sys.Entries[f]
-	return slices.Contains(programDirs, path.Dir(e.Path)) && (e.Kind == rootfs.Symlink || e.Kind == rootfs.Regular && e.Mode&0o111 != 0)
+	return IsProgramDir(path.Dir(e.Path)) && (e.Kind == rootfs.Symlink || e.Kind == rootfs.Regular && e.Mode&0o111 != 0)
 }
 
 // isPublicLibrary reports whether an entry is a library, or a link to one, that

@@ -33,8 +33,11 @@ var (
 // isShared reports whether many packages put files into a directory.
 func isShared(dir string) bool {
 	return slices.Contains(sharedParents, path.Dir(dir)) || dir == "/" || slices.Contains(sharedDirs, dir) ||
-		isLibraryDir(dir) || slices.Contains(programDirs, dir)
+		isLibraryDir(dir) || IsProgramDir(dir)
 }
+
+// IsProgramDir reports whether programs lie in a directory, by its canonical path.
+func IsProgramDir(dir string) bool { return slices.Contains(programDirs, dir) }
 
 // isLibraryDir reports whether the loader looks for libraries in a directory by
 // itself.
